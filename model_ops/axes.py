@@ -9,7 +9,8 @@ __all__ = ['HUGE', 'MONTHS', 'is_time', 'floats', 'number_ticks', 'time_ticks', 
 # %% ../nbs/axes.ipynb #4e44568d
 import math, unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 import numpy as np
 
 # %% ../nbs/axes.ipynb #588e0883
@@ -31,7 +32,7 @@ def floats(
     if is_time(values):
         stamps = np.array([_naive(v) for v in values], dtype="datetime64[us]")
         return np.where(np.isnat(stamps), np.nan, stamps.astype("int64") / 1e6)
-    array = np.array([np.nan if v is None else v for v in values], dtype=float)
+    array = values.astype(float) if isinstance(values, np.ndarray) and values.dtype.kind in "fiub" else np.array([np.nan if v is None else v for v in values], dtype=float)
     return np.where(np.abs(array) < HUGE, array, np.nan)
 
 def _naive(value):
@@ -52,13 +53,13 @@ def number_ticks(
     step = next(power*m for m in (1, 2, 5, 10) if power*m >= raw*(1 - 1e-9))
     first = math.ceil(low/step - 1e-6)
     values = [k*step for k in range(first, first + n + 2) if k*step <= high + step*1e-6]
-    return list(zip(values, _labels(values, step)))
+    return list(zip(values, _labels(values, step), strict=True))
 
 def _labels(values: list[float], step: float) -> list[str]:
     "The same decimals and the same unit for all ticks of one axis."
     most = max(map(abs, values), default=0)
-    if most >= 1e12 or step < 1e-5: return [("0" if v == 0 else f"{v:.2g}").replace("-", "−") for v in values]
-    unit, name = next(((u, s) for u, s in ((1e9, " bn"), (1e6, " M")) if most >= u), (1, ""))
+    if most >= 1e13 or most < 1e-4: return [("0" if v == 0 else "{}e{:d}".format(*(f(p) for f, p in zip((str, int), f"{v:.2g}".split("e"), strict=True)))).replace("-", "−") for v in values]
+    unit, name = next(((u, s) for u, s in ((1e9, " bn"), (1e6, " M")) if most >= u and step >= u/1000), (1, ""))
     decimals = max(0, -math.floor(math.log10(step/unit) + 1e-9))
     return [f"{v/unit:,.{decimals}f}{name if v else ''}".replace("-", "−") for v in values]
 
@@ -114,13 +115,19 @@ class Scale:
         "The place of a value."
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
+    def between(self,
+        start: float, end: float,  # places in the picture
+    ) -> Self:
+        "The same scale in another place."
+        return replace(self, start=start, end=end)
+
 def scale(
-    *values: np.ndarray,               # what must fit: from `floats`
-    start: float, end: float,          # places in the picture
-    time: bool = False,                # seconds with calendar ticks
+    *values: np.ndarray,                 # what must fit: from `floats`
+    start: float = 0, end: float = 1,    # places in the picture
+    time: bool = False,                  # seconds with calendar ticks
     bounds: tuple[float, float] = None,  # show this range at least
-    n: int = 5,                        # about as many ticks
-    whole: bool = False,               # widen to whole ticks
+    n: int = 5,                          # about as many ticks
+    whole: bool = False,                 # widen to whole ticks
 ) -> Scale:
     "The scale on which all values fit."
     known = np.concatenate([np.asarray(v, dtype=float).ravel() for v in values] or [np.empty(0)])
@@ -139,7 +146,7 @@ def scale(
     return Scale(low, high, start, end, tuple((v, label, "") for v, label in ticks))
 
 # %% ../nbs/axes.ipynb #b5827214
-_NARROW = dict.fromkeys("iljI|!.,:;' ", 0.34) | dict.fromkeys("ftr()[]-\"/\\", 0.42) | dict.fromkeys("mMwW@%—", 0.96)
+_NARROW = dict.fromkeys("iljI|!.,:;' ", 0.34) | dict.fromkeys("ftr()[]-\"/\\", 0.42) | dict.fromkeys("<>=+~−", 0.85) | dict.fromkeys("mMwW@%—…", 0.98)
 
 def width(
     text: str,          # one line
@@ -151,7 +158,7 @@ def width(
 def _em(char: str) -> float:
     "The width of one character in units of the font's size."
     if unicodedata.combining(char): return 0
-    if unicodedata.east_asian_width(char) in "WF": return 1.05
+    if unicodedata.east_asian_width(char) in "WF" or unicodedata.category(char) in ("So", "Sm"): return 1.05
     return 0.72 if char.isupper() else 0.63
 
 def plain(
@@ -165,12 +172,13 @@ def shorten(
     text,               # anything; becomes text
     room: float,        # how wide it may stand
     size: float = 12,   # of the font
+    end: bool = True,   # names often differ in their last letters, so those are kept; sentences are cut at the end
 ) -> str:
-    "The text, or as much of its beginning and end as fits, with … between."
+    "The text, or as much of its beginning and end as fits, with … for the rest."
     text = plain(text)
     if width(text, size) <= room: return text
     keep = int(room / size / 0.3)
-    head, tail = text[:keep], text[-min(keep, 6):]
+    head, tail = text[:keep], text[-min(keep, 6):] if end else ""
     while head and width(f"{head}…{tail}", size) > room:
         if len(tail) > len(head)//3: tail = tail[1:]
         else: head = head[:-1]

@@ -124,7 +124,7 @@ def _ranking(y, score, block, weights, table: dict[str, Metric], row_weight) -> 
             out[name] += np.where(tp1 > tp0, metric.formula(tp0, tp1, fp0, fp1, pos, neg), 0).sum(axis=0)
     return {name: np.where(pos > 0, value, np.nan) for name, value in out.items()}
 
-def _counts_above(y, score, block, weights, row_weight, cells: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
+def _counts_above(y, score, block, weights, row_weight, cells: int = 250_000) -> Iterator[tuple[np.ndarray, ...]]:
     "Portions of weighted counts [scores, R] before and with each distinct score that a positive row has, from the highest."
     order = np.argsort(-score, kind="stable")
     y, score, block, row_weight = y[order], score[order], block[order], row_weight[order]
