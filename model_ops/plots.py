@@ -256,7 +256,7 @@ def sparkline(
     for keep in pieces(xs, ys, limit=100): body.append(el("path", d=_path(x, y, xs[keep], ys[keep]), fill="none", stroke=BLUE, stroke_width=1.5))
     if not known.size: return picture("Course", "no values", body, 24, across=100, shown=100)
     body.append(el("circle", cx=place(x(known[-1])), cy=place(y(ys[known[-1]])), r=2.5, fill=BLUE))
-    first, last, least, most = (number(float(v)) for v in (ys[known[0]], ys[known[-1]], ys[known].min(), ys[known].max()))
+    first, last, least, most = _figures(np.array([ys[known[0]], ys[known[-1]], ys[known].min(), ys[known].max()]))
     return picture("Course", f"from {first} to {last}, between {least} and {most}", body, 24, across=100, shown=100)
 
 # %% ../nbs/plots.ipynb #37dd9d63

@@ -281,11 +281,17 @@ def _shown(violation: Violation) -> Markup:
     return el("span", *(el("span", f"row {e.row:,}: ", name("missing" if e.value is None else e.value), " ") for e in violation.examples))
 
 # %% ../../nbs/data/contract.ipynb #02806b9a
-def _breaches(raw: pl.Series, read: pl.Series, unread: pl.Series | None, column: Column, labelled: bool) -> Iterator[tuple[str, pl.Series, str]]:
+def _breaches(
+    read: pl.Series,           # the column as its dtype
+    unread: pl.Series | None,  # mask of what could not be read as such
+    column: Column,
+    strict: bool,              # are types enforced? If not, what cannot be read counts as missing too
+    labelled: bool,            # must the target be there?
+) -> Iterator[tuple[str, pl.Series, str]]:
     "The rules that a column breaks: rule, mask, what is allowed."
     if unread is not None: yield "type", unread, ALLOWED[column.dtype]
     if not column.nullable and (labelled or column.role != "target") and read.null_count():
-        missing = read.is_null() if unread is None else read.is_null() & ~unread
+        missing = read.is_null() & ~unread if strict and unread is not None else read.is_null()
         if missing.any(): yield "nulls", missing, "a value in every row"
     if column.dtype in ("integer", "number", "date", "datetime"):
         outside = _outside(read, column)
@@ -318,7 +324,7 @@ def _examine(contract: Contract, frame: pl.DataFrame, labelled: bool) -> tuple[l
             raw = frame[label]
             read, unread = read_column(raw, column.dtype, column.timezone)
             columns.append(read)
-            for rule, mask, allowed in _breaches(raw, read, unread, column, labelled):
+            for rule, mask, allowed in _breaches(read, unread, column, contract.severity(label, "type") == "enforce", labelled):
                 found.append((_violation(raw, rule, mask, allowed, contract.severity(label, rule), column.role == "personal"), mask))
     return columns, found
 

@@ -217,9 +217,10 @@ def _columns_of_rows(rows) -> dict[str, list]:
     return {text: [row.get(name) for row in rows] for text, name in zip(_texts(names), names, strict=True)}
 
 def _columns_of_frame(frame) -> dict[str, pl.Series | list]:
-    try: frame = nw.from_native(frame, eager_only=True)
+    try:
+        frame = nw.from_native(frame, eager_only=True)
+        names = frame.columns
     except TypeError: raise DataError(f"A {type(frame).__name__} is no table.", "A polars or pandas frame, a dictionary of columns or a list of rows is needed.") from None
-    try: names = frame.columns
     except nw.exceptions.DuplicateError as e: raise DataError("Two columns have the same name.", "Each name stands once.", f"Rename them: {' '.join(str(e).split())}") from None
     return {text: _frame_column(frame.get_column(name)) for text, name in zip(_texts(names), names, strict=True)}
 

@@ -224,7 +224,8 @@ def _middle(values: np.ndarray, i: int) -> float:
     return middle if lower < middle <= values[i] else float(values[i])
 
 # %% ../../nbs/evaluate/metrics.ipynb #8b77dd91
-class Curve(NamedTuple):
+@dataclass(frozen=True)
+class Curve:
     "The points of a curve."
     x: list[float]
     y: list[float]

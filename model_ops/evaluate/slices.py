@@ -6,6 +6,7 @@
 __all__ = ['FEW', 'LABEL', 'MOST', 'parts', 'Slice', 'Slices', 'slices', 'spread', 'display']
 
 # %% ../../nbs/evaluate/slices.ipynb #3987823e
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 import numpy as np
@@ -31,6 +32,7 @@ def parts(
 ) -> Iterator[tuple[str, np.ndarray]]:
     "Label and rows [n] of each part, the missing ones last."
     values = np.asarray(values)
+    if values.dtype.kind == "M": values = values.astype("datetime64[D]")
     missing = values != values if values.dtype.kind != "O" else np.array([v is None or v != v for v in values], dtype=bool)
     known = values[~missing]
     if values.dtype.kind in "iufM" and len(np.unique(known)) > FEW:
@@ -43,13 +45,12 @@ def parts(
     if missing.any(): yield "missing", missing
 
 def _quarters(values: np.ndarray, known: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    "Four parts of about the same size, cut at whole days or at four significant digits."
-    if values.dtype.kind == "M":
-        values = values.astype("datetime64[D]")
-        edges = [np.datetime64(int(q), "D") for q in np.quantile(values[~np.isnat(values)].astype("int64"), [.25, .5, .75])]
-    else: edges = [significant(q, 4) for q in np.quantile(known[np.isfinite(known)], [.25, .5, .75])] if np.isfinite(known).any() else []
-    edges = sorted(set(edges))
-    text = [str(e) if values.dtype.kind == "M" else f"{e:,.10g}" for e in edges]
+    "Four parts of about the same size, cut at days or at numbers with three digits of their spread."
+    number_of = known.astype(float) if known.dtype.kind != "M" else known.astype("int64").astype(float)
+    edges = np.quantile(number_of[np.isfinite(number_of)], [.25, .5, .75])
+    if known.dtype.kind == "M": edges = sorted({np.datetime64(int(edge), "D") for edge in edges})
+    else: edges = sorted({round(float(edge), 2 - math.floor(math.log10(np.ptp(edges) or abs(edges[0]) or 1))) for edge in edges})
+    text = [f"{e:,.10g}" if isinstance(e, float) else str(e) for e in edges]
     for low, high, a, b in zip([None, *edges], [*edges, None], ["", *text], [*text, ""], strict=True):
         rows = np.ones(len(values), bool)
         if low is not None: rows &= values > low
@@ -72,6 +73,7 @@ class Slices(BaseModel):
     model_config = ConfigDict(extra="forbid")
     metric: str         # its name in METRICS
     against: str = ""   # the second model; empty where there is none
+    level: float        # the wanted coverage of the intervals
     parts: list[Slice]
     notes: list[str]    # what was left out, in sentences
 
@@ -102,12 +104,12 @@ def slices(
             found.append(Slice(column=_label(column), value=_label(label), rows=n, positives=significant(np.mean(y[rows])), metric=result.interval(next(iter(scores)), metric),
                                difference=result.difference(against, metric) if against else None))
         notes += _left_out(_label(column), [n for _, _, n in cut if n < min_rows], [n for _, _, n in large[len(shown):]], min_rows)
-    return Slices(metric=metric, against=against, parts=found, notes=notes)
+    return Slices(metric=metric, against=against, level=level, parts=found, notes=notes)
 
 def _left_out(column: str, small: list[int], many: list[int], min_rows: int) -> list[str]:
     "Sentences on the parts that are not shown."
     told = [f"{column}: {len(small):,} with fewer than {min_rows:,} rows ({sum(small):,} rows together)."] if small else []
-    return told + ([f"{column}: {len(many):,} beyond the largest that are shown ({sum(many):,} rows together)."] if many else [])
+    return told + ([f"{column}: {len(many):,} more for lack of room ({sum(many):,} rows together)."] if many else [])
 
 # %% ../../nbs/evaluate/slices.ipynb #5bbeaa09
 def spread(
@@ -115,18 +117,19 @@ def spread(
 ) -> str:
     "An interval in one line: 0.742 (0.731 to 0.752)."
     if found.value is None: return "–"
-    return number(found.value) if found.low is None else f"{number(found.value)} ({number(found.low)} to {number(found.high)})"
+    return number(found.value) if found.low is None or found.low == found.high else f"{number(found.value)} ({number(found.low)} to {number(found.high)})"
 
 def display(
-    result: Slices,                # what `slices` gave
-    overall: float | None = None,  # the metric on all rows, drawn as a line
+    result: Slices,  # what `slices` gave
+    overall: float,  # the metric on all rows, drawn as a line
 ) -> Markup:
     "A table, a picture, how to read it, and what was left out."
     title = METRICS[result.metric].title if result.metric in METRICS else result.metric
+    line = lambda found: el("span", spread(found), style="white-space:nowrap")
     heads = ["column", "slice", "rows", "positives", title] + [f"better than the {result.against} by"]*bool(result.against)
-    rows = [[name(s.column), name(s.value), s.rows, f"{s.positives:.1%}", spread(s.metric)] + [spread(s.difference)]*(s.difference is not None) for s in result.parts]
+    rows = [[name(s.column), name(s.value), s.rows, f"{s.positives:.1%}", line(s.metric)] + [line(s.difference)]*(s.difference is not None) for s in result.parts]
     picture = plots.intervals([(f"{s.column}: {s.value}", s.metric.value, s.metric.low, s.metric.high) for s in result.parts], reference=overall, title=f"{title} by slice", x_label=title, reference_label="all rows")
-    reading = f"Each dot is the challenger's {title} on some of the rows, with its interval. A filled dot's interval does not reach the dashed line, the value on all rows: look there first. " \
-              f"Of {len(rows)} slices about {max(1, round(len(rows)*.05))} would do so by chance."
+    reading = f"Each dot is the challenger's {title} on some of the rows, with its interval. The interval of a filled dot does not reach the dashed line, the value on all rows: look there first. " \
+              f"Of {len(rows)} slices about {max(1, round(len(rows)*(1 - result.level)))} would be filled by chance."
     left_out = el("p", f"Left out: {' '.join(result.notes)}", class_="muted") if result.notes else None
     return el("div", *([picture, el("p", reading), table(rows, heads)] if rows else [el("p", "No slice has enough rows.")]), left_out)

@@ -51,9 +51,9 @@ def _summary(outcome: str, gates: list[Judged], challenger: str, opponent: str |
     if outcome == "promote":
         gain = next((g for g in counting if g.rule == "superior"), None)
         other = f"the opponent {short(opponent)}" if gain and gain.against == "opponent" else "the dummy, which knows nothing but the share of positives"
-        what = (f"it is better than {other}, by {number(gain.value)} in {gain.metric} ({level:.0%} interval {number(gain.low)} to {number(gain.high)})" if gain
+        what = (f"it is better than {other}, by {number(gain.value)} in {gain.metric} ({100*level:g} % interval {number(gain.low)} to {number(gain.high)})" if gain
                 else f"it is not worse than the opponent {short(opponent)} by more than the margins allow")
-        return f"Promote the challenger {short(challenger)}: {what}; {_passed(len(counting))}.{'' if opponent else ' Nobody is in charge yet.'}"
+        return f"Promote the challenger {short(challenger)}: {what}; {_passed(len(counting))}.{'' if opponent else ' There is no opponent yet.'}"
     if outcome == "keep":
         first = "Keep the opponent" + f" {short(opponent)}" if opponent else "Promote nobody"
         return f"{first}: the challenger {short(challenger)} fails {len(failed)} of {len(counting)} gates. {failed[0].sentence}"
@@ -66,7 +66,7 @@ def _passed(count: int) -> str:
 def _next(outcome: str, opponent: str | None) -> str:
     "What happens now."
     if outcome == "promote":
-        condition = f"if {short(opponent)} is still in charge then" if opponent else "if nobody is in charge by then"
+        condition = f"if {short(opponent)} is still in charge then" if opponent else "if nobody else is in charge by then"
         return f"`model-ops apply` (the last part of `model-ops run`) puts the challenger in charge, once, {condition}. Whoever follows the ledger loads it from then on."
     stays = f"{short(opponent)} stays in charge" if opponent else "nobody is put in charge"
     if outcome == "keep": return f"Nothing moves: {stays}. The challenger is registered, and the ledger notes why it was not promoted. The gates that fail say what to work on."
@@ -89,7 +89,7 @@ def decide(
     challenger, opponent = models["challenger"]["digest"], evidence.opponent
     if challenger == opponent: raise DataError(f"The challenger and the opponent are the same package {short(challenger)}.", "A package cannot be compared with itself.", "Pin the opponent again: model-ops run.")
     found = gates.judge(evidence)
-    outcome, level = outcome_of_all(found), told["evaluation"].get("level") or 0.95
+    outcome, level = outcome_of_all(found), (told["evaluation"].get("inference") or {}).get("level", 0.95)
     return Decision(summary=_summary(outcome, found, challenger, opponent, level), outcome=outcome, next=_next(outcome, opponent), challenger=challenger, opponent=opponent, gates=found,
                     evidence={kind: _digest(record) for kind, record in (("evaluation", evaluation), ("verdict", verdict)) if record is not None}, level=level)
 
@@ -109,7 +109,7 @@ def _display(decision: Decision) -> list[Markup]:
     plot = plots.intervals(room, reference=0, reference_label="the bound", title="How far each gate is from its bound", x_label="distance to the bound in the metric's unit; right is good") if room else None
     evidence = el("p", "Made from ", *(Markup(" ").join([el("span", kind), name(short(digest))]) + Markup("; ") for kind, digest in decision.evidence.items()),
                   el("span", "challenger "), name(short(decision.challenger)), *([el("span", "; opponent "), name(short(decision.opponent))] if decision.opponent else []), class_="muted")
-    return [el("p", badge(decision.outcome), " ", decision.summary, class_="lead"), table(rows, ["gate", "asked", f"measured, with {decision.level:.0%} interval", "outcome"]),
+    return [el("p", badge(decision.outcome), " ", decision.summary, class_="lead"), table(rows, ["gate", "asked", f"measured, with {100*decision.level:g} % interval", "outcome"]),
             plot and el("div", plot), el("p", el("b", "What happens next. "), decision.next), evidence]
 
 def _found(gate: Judged) -> str:

@@ -116,16 +116,17 @@ class Kernel:
             if self.process: await self.manager.shutdown_kernel(now=now or self.process.poll() is not None)
         finally:
             if self.client: self.client.stop_channels()
-            self.kill(wait=0 if now else 1)
+            self.kill(wait=0 if now else 0.5)
             self._close()
 
     def kill(self,
         wait: float = 0,  # seconds between asking and killing
     ) -> None:
-        "End what is left of the process group; needs no event loop."
+        "End what is left of the process group; needs no event loop, and does nothing once the kernel was stopped."
+        if self._pipe is None: return
         for sign in (signal.SIGTERM, signal.SIGKILL):
             try: os.killpg(self.process.pid, sign)
-            except (AttributeError, ProcessLookupError, PermissionError): return  # never started, or all gone
+            except (AttributeError, ProcessLookupError, PermissionError): return  # not yet started, or all gone
             until = time.monotonic() + wait
             while time.monotonic() < until:
                 self.process.poll()
