@@ -36,7 +36,7 @@ class Plot:
         return files.write(path, str(self.svg))
 
 # %% ../nbs/picture.ipynb #7abab250
-WIDTH, SHOWN, LINE = 380, 480, 16  # units across, pixels across at most, units from one line of text to the next
+WIDTH, SHOWN, LINE = 380, 460, 16  # units across, pixels across at most, units from one line of text to the next
 _FONT = "system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif"
 
 def place(

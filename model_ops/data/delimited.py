@@ -6,7 +6,7 @@
 __all__ = ['DELIMITERS', 'read', 'scan']
 
 # %% ../../nbs/data/delimited.ipynb #098de526
-import atexit, codecs, csv, gzip, io, shutil, tempfile, zlib
+import atexit, codecs, csv, gzip, io, re, shutil, tempfile, zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ def _odd_word(path: Path, encoding: str) -> str:
     "The first word that is not plain ASCII."
     with _open(path) as file:
         for line in io.TextIOWrapper(file, encoding):
-            if word := next((w for w in line.replace(",", " ").replace(";", " ").split() if not w.isascii()), ""): return word.strip('"')
+            if word := next((w for w in re.findall(r"\w+", line) if not w.isascii()), ""): return word
     return ""
 
 def _plain(path: Path, folder: Path) -> tuple[Path, list[str]]:

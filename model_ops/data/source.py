@@ -91,7 +91,7 @@ def _read_file(path: Path, options: dict, origin: str) -> Table:
         frame, told = delimited.read(path, **options)
         return _table(frame, origin, told)
     if options: raise DataError(f"{', '.join(options)} was given for {path.name}.", f"It is for delimited text; this is {kind}.", "Take it out.")
-    try: frame = pl.read_parquet(path) if kind == "parquet" else pl.read_ipc(path, memory_map=False)
+    try: frame = pl.read_parquet(path) if kind == "parquet" else pl.read_ipc(path)
     except (pl.exceptions.PolarsError, OSError) as e: raise _damaged(path, e) from e
     return _table(frame, origin, [] if suffix in _BINARY else [f"The file is {kind}, in spite of its name."])
 
@@ -127,7 +127,7 @@ def _redacted(url) -> tuple[str, list[str]]:
     "The URL without its secrets, and the secrets in all spellings."
     hidden = {k for k in url.query if any(word in k.lower() for word in ("pass", "pwd", "secret", "token", "key"))}
     secrets = [s for s in (url.password, *(url.query[k] for k in hidden)) if isinstance(s, str) and s]
-    clean = url.set(query={k: "***" if k in hidden else v for k, v in url.query.items()}).render_as_string(hide_password=True)
+    clean = url.set(query={k: "hidden" if k in hidden else v for k, v in url.query.items()}).render_as_string(hide_password=True)
     return clean, sorted({f(s) for s in secrets for f in (str, quote, quote_plus)}, key=len, reverse=True)
 
 def _read_only(url, root: str | Path | None):
@@ -179,6 +179,7 @@ def _pandas_column(values) -> pl.Series:
 def _read_frame(source) -> Table:
     "A frame of some library."
     import narwhals as nw
+    source = nw.to_native(source, pass_through=True)
     library, told = type(source).__module__.split(".")[0], []
     kind = f"a {type(source).__name__}" + (f" of {library}" if library != "builtins" else "")
     if isinstance(source, pl.LazyFrame): return _table(source.collect(), kind)

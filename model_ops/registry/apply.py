@@ -33,11 +33,11 @@ def whoami(
     try: return getpass.getuser()
     except (OSError, KeyError): return "unknown"
 
-def _evidence(settings: Settings, decision: Decision) -> dict:
+def _evidence(settings: Settings, decision: Decision, patience: float) -> dict:
     "Where to read on: records by digest, reports, commit (and whether tracked files differed from it), MLflow's run of `promote`."
     reports = sorted(p.relative_to(settings.root).as_posix() for p in settings.path("reports").glob("*.html"))
     with suppress(TrackingError):
-        newest = next(iter(runs.runs(settings, "promote", 1)), None)
+        newest = next(iter(runs.runs(settings, "promote", 1, patience=patience)), None)
         if newest and newest.tags.get("model_ops.summary") == decision.summary: return {"records": decision.evidence, "reports": reports, **provenance(settings.root), "run": newest.run_id}
     return {"records": decision.evidence, "reports": reports, **provenance(settings.root)}
 
@@ -63,21 +63,22 @@ def apply(
     *,
     who: str = "",                     # who applies it; by default `whoami`
     store: Store | None = None,        # where packages are kept; by default the settings' folder
+    patience: float = 10.0,            # seconds to wait for another process's lock on the ledger or on MLflow's store
 ) -> Applied:
     "Register the challenger and apply the decision that the files hold, each at most once."
     settings = settings or Settings.load()
-    store, ledger = store or Store(settings.store), Ledger(settings.ledger_url)
+    store, ledger = store or Store(settings.store), Ledger(settings.ledger_url, patience)
     decision = Decision.load(settings.path("records", "decision.json"))
     digest = store.put(settings.path("package"))
     if digest != decision.challenger:
         raise PackageError(f"The decision is about the package {decision.challenger[:12]}, but package/ holds {digest[:12]}.", "A decision is applied to the package that it judged.", "Bring the files in step: model-ops run.")
     version = ledger.register(digest, _location(store.path(digest), settings.root), {"decision": decision.digest})
-    try: outcome, sentence, entry = _enter(ledger, decision, version, who or whoami(settings.root), _evidence(settings, decision))
+    try: outcome, sentence, entry = _enter(ledger, decision, version, who or whoami(settings.root), _evidence(settings, decision, patience))
     except ConflictError:
         if not (entry := ledger.applied(decision.digest)): raise
         outcome, sentence = "applied before", _before(entry, ledger)
     applied = Applied(outcome, sentence, entry, version)
-    try: return Applied(outcome, sentence, entry, version, mirror.sync(ledger, settings))
+    try: return Applied(outcome, sentence, entry, version, mirror.sync(ledger, settings, patience))
     except TrackingError as e:
         raise TrackingError(f"{sentence} Only MLflow could not follow: {e.wrong}", "The ledger is complete; MLflow is a view of it.", f"{e.todo} Afterwards: model-ops apply.", applied=applied) from e
 

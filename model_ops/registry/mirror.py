@@ -48,13 +48,14 @@ def _seen(mlflow, settings: Settings) -> tuple[dict[str, int], dict[str, int]]:
 
 # %% ../../nbs/registry/mirror.ipynb #d1e19666
 def sync(
-    ledger: Ledger,      # what is true
-    settings: Settings,  # the workbook's
+    ledger: Ledger,          # what is true
+    settings: Settings,      # the workbook's
+    patience: float = 10.0,  # seconds to wait for another process's lock on MLflow's store
 ) -> list[str]:
     "Make MLflow's registry say what the ledger says; returns what was changed. Raises `TrackingError`, and the ledger is as it was."
     versions, wanted, done = ledger.versions(), aliases(ledger), []
     if not versions: return done
-    with runs.explained(settings):
+    with runs.explained(settings, patience):
         mlflow = runs.client(settings)
         there, now = _seen(mlflow, settings)
         _ensure(mlflow, settings)
@@ -87,15 +88,16 @@ def _add(mlflow, settings: Settings, digest: str, number: int) -> int:
 
 # %% ../../nbs/registry/mirror.ipynb #ea68bfb9
 def differences(
-    ledger: Ledger,      # what is true
-    settings: Settings,  # the workbook's
+    ledger: Ledger,          # what is true
+    settings: Settings,      # the workbook's
+    patience: float = 10.0,  # seconds to wait for another process's lock on MLflow's store
 ) -> list[str]:
     "Where MLflow's registry disagrees with the ledger, in sentences; changes nothing, and a store out of reach is a sentence too."
     versions, wanted = ledger.versions(), aliases(ledger)
     file = runs.file_of(settings.tracking_uri)
     if file and not file.exists(): return ["its registry is not filled yet (model-ops apply fills it)"] if versions else []
     try:
-        with runs.explained(settings): there, now = _seen(runs.client(settings), settings)
+        with runs.explained(settings, patience): there, now = _seen(runs.client(settings), settings)
     except TrackingError as e: return [str(e)]
     called = {number: f"version {next((v.number for v in versions if v.digest == digest), '?')} ({digest[:12]})" for digest, number in there.items()}
     told = [f"version {v.number} ({v.digest[:12]}) is missing (model-ops apply adds it)" for v in versions if v.digest not in there]

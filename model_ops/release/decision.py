@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from markupsafe import Markup
 from .. import files, plots
 from ..errors import DataError
-from ..html import badge, el, name, number, table
+from ..html import badge, el, name, table
 from ..records import Record
 from .gates import Evidence, Gates, Judged, span
 
@@ -51,7 +51,7 @@ def _summary(outcome: str, gates: list[Judged], challenger: str, opponent: str |
     if outcome == "promote":
         gain = next((g for g in counting if g.rule == "superior"), None)
         other = f"the opponent {short(opponent)}" if gain and gain.against == "opponent" else "the dummy, which knows nothing but the share of positives"
-        what = (f"it is better than {other}, by {number(gain.value)} in {gain.metric} ({100*level:g} % interval {number(gain.low)} to {number(gain.high)})" if gain
+        what = (f"it is better than {other}, by {span(gain.value, gain.low, gain.high, between=f' in {gain.metric} ({100*level:g} % interval ')})" if gain
                 else f"it is not worse than the opponent {short(opponent)} by more than the margins allow")
         return f"Promote the challenger {short(challenger)}: {what}; {_passed(len(counting))}.{'' if opponent else ' There is no opponent yet.'}"
     if outcome == "keep":
@@ -67,7 +67,7 @@ def _next(outcome: str, opponent: str | None) -> str:
     "What happens now."
     if outcome == "promote":
         condition = f"if {short(opponent)} is still in charge then" if opponent else "if nobody else is in charge by then"
-        return f"`model-ops apply` (the last part of `model-ops run`) puts the challenger in charge, once, {condition}. Whoever follows the ledger loads it from then on."
+        return f"The command model-ops apply (the last part of model-ops run) puts the challenger in charge, once, {condition}. Whoever follows the ledger loads it from then on."
     stays = f"{short(opponent)} stays in charge" if opponent else "nobody is put in charge"
     if outcome == "keep": return f"Nothing moves: {stays}. The challenger is registered, and the ledger notes why it was not promoted. The gates that fail say what to work on."
     return f"Nothing moves: {stays}. A longer test window narrows the intervals, as one over its square root: four times the days make them half as wide (windows in params/prepare.yaml)."
@@ -105,8 +105,8 @@ def _digest(record) -> str:
 def _display(decision: Decision) -> list[Markup]:
     "Sentence, table, plot, and what happens next."
     rows = [[el("b", g.name), g.asked, _found(g), badge("informs", "plain") if g.informs else badge(g.outcome)] for g in decision.gates]
-    room = [(f"{g.name}: {g.asked}", *g.room) for g in decision.gates if g.low is not None and g.bound is not None]
-    plot = plots.intervals(room, reference=0, reference_label="the bound", title="How far each gate is from its bound", x_label="distance to the bound in the metric's unit; right is good") if room else None
+    room = [(f"{g.metric}, {g.rule.replace('_', '-')}", *g.room) for g in decision.gates if g.low is not None and g.against == ("opponent" if decision.opponent else "dummy")]
+    plot = plots.intervals(room, reference=0, reference_label="the bound", title=f"Differences to the {'opponent' if decision.opponent else 'dummy'}, from their bounds", x_label="distance to the gate's bound, in the metric's unit; right is good") if room else None
     evidence = el("p", "Made from ", *(Markup(" ").join([el("span", kind), name(short(digest))]) + Markup("; ") for kind, digest in decision.evidence.items()),
                   el("span", "challenger "), name(short(decision.challenger)), *([el("span", "; opponent "), name(short(decision.opponent))] if decision.opponent else []), class_="muted")
     return [el("p", badge(decision.outcome), " ", decision.summary, class_="lead"), table(rows, ["gate", "asked", f"measured, with {100*decision.level:g} % interval", "outcome"]),

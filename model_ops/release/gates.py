@@ -7,6 +7,7 @@ __all__ = ['Outcome', 'AnyGate', 'RULES', 'Judged', 'outcome_of', 'Evidence', 's
            'AtLeast', 'AtMost', 'Slices', 'Violations', 'Drift', 'Gates']
 
 # %% ../../nbs/release/gates.ipynb #a7a55c9c
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator, model_validator
@@ -74,10 +75,13 @@ def span(
     low: float | None,     # its interval
     high: float | None,
     signed: bool = False,  # with a plus where it is positive
+    between: str = " (",   # what stands between value and interval
 ) -> str:
-    "A value and its interval as text: `+0.021 (+0.014 to +0.028)`."
-    show = lambda v: ("+" if signed and v is not None and v > 0 else "") + number(v)
-    return show(value) if low is None or high is None else f"{show(value)} ({show(low)} to {show(high)})"
+    "A value and its interval as text, with as many digits as the interval's width is worth: `+0.0021 (+0.0003 to +0.0040)`."
+    if None in (value, low, high): return number(value)
+    digits = min(6, max(3, 1 + math.ceil(-math.log10(high - low)))) if high > low else 3
+    value, low, high = (f"{v:{'+' if signed and v else ''}.{digits}f}".replace("-", "−") for v in (value, low, high))
+    return f"{value}{between}{low} to {high}" + (")" if between == " (" else "")
 
 # %% ../../nbs/release/gates.ipynb #3fffefce
 class Gate(BaseModel):
@@ -116,6 +120,10 @@ class Gate(BaseModel):
         found = Judged(name=name, rule=self.rule, asked=asked, outcome=outcome or "not applicable", informs=self.informs, value=value, low=low, high=high, sentence=sentence, **more)
         return found if outcome else found.model_copy(update={"outcome": outcome_of(*found.room[1:], equal=equal)})
 
+def _capital(text: str) -> str:
+    "The text as a sentence begins."
+    return text[:1].upper() + text[1:]
+
 def _title(metric: str) -> str:
     "A metric as people write it."
     from model_ops.evaluate.metrics import METRICS
@@ -142,9 +150,9 @@ class _Comparison(Gate):
 
     def _sentence(self, found: Judged, reason: str) -> str:
         "The finding in words; where the gain would do if it were surer, with how many times the days that takes."
-        if found.value is None: return f"{found.name}: {reason or 'not measured by evaluate'}."
+        if found.value is None: return f"{_capital(found.name)}: {reason or 'not measured by evaluate'}."
         side = "better" if found.value >= 0 else "worse"
-        said = f"{found.name}: {span(found.value, found.low, found.high, signed=True)}; asked: {found.asked}." if found.low is not None else f"{found.name}: {number(abs(found.value))} {side}, without an interval ({reason or 'none was given'})."
+        said = f"{_capital(found.name)}: {span(found.value, found.low, found.high, signed=True)}; asked: {found.asked}." if found.low is not None else f"{_capital(found.name)}: {number(abs(found.value))} {side}, without an interval ({reason or 'none was given'})."
         value, low, _ = found.room
         if found.outcome == "not enough data" and low is not None and value > 0: said += f" About {max(1.1, ((value - low)/value)**2):.2g} times as much test data would settle it, if the difference stays."
         return said
@@ -179,7 +187,7 @@ class _Absolute(Gate):
         interval = evidence.evaluation["models"]["challenger"]["metrics"].get(self.metric)
         found = self.judged(_title(self.metric), asked, _measured(interval), bound=self.bound, better=better)
         why = "" if found.low is not None else f" ({(interval or {}).get('reason') or 'not measured by evaluate'})"
-        return found.model_copy(update={"sentence": f"{found.name}: {span(found.value, found.low, found.high)}{why}; asked: {asked}."})
+        return found.model_copy(update={"sentence": f"{_capital(found.name)}: {span(found.value, found.low, found.high)}{why}; asked: {asked}."})
 
 class AtLeast(_Absolute):
     "A metric that must reach a bound."

@@ -209,10 +209,11 @@ def runs(
     step: str = "",            # only of this step
     n: int = 10,               # at most so many
     tags: dict | None = None,  # only those with these tags
+    patience: float = 10.0,    # seconds to wait for another process's lock
 ) -> list[Logged]:
     "The runs that were logged, newest first; none where there is no store yet."
     if (file := file_of(settings.tracking_uri)) and not file.exists(): return []
-    with explained(settings):
+    with explained(settings, patience):
         mlflow = client(settings)
         found = mlflow.get_experiment_by_name(settings.experiment)
         if found is None: return []

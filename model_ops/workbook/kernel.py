@@ -11,7 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # %% ../../nbs/workbook/kernel.ipynb #6579640c
-_WAIT_FOR_READER = "(lambda t: t.schedule(lambda: t.socket.set(__import__('zmq').XPUB_NODROP, 1)))(get_ipython().kernel.iopub_thread)"
+_PREPARE = """
+def _prepare():
+    import faulthandler, fcntl, struct, sys, termios, time, zmq
+    shell, clock = get_ipython(), time.monotonic
+    thread = shell.kernel.iopub_thread
+    thread.schedule(lambda: thread.socket.set(zmq.XPUB_NODROP, 1))
+    faulthandler.enable(sys.stderr.fileno())
+    def waiting(fd):
+        try: return struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+        except OSError: return 0
+    def drained(result):
+        until = clock() + 1
+        while (waiting(1) or waiting(2)) and clock() < until: time.sleep(0.001)
+        time.sleep(0.001)
+    shell.events.register("post_run_cell", drained)
+_prepare(); del _prepare
+"""
 
 # %% ../../nbs/workbook/kernel.ipynb #599c05c3
 def ending(
@@ -93,7 +109,9 @@ class Kernel:
         await self.client.wait_for_ready(timeout=timeout)
         self.client.allow_stdin = False
         info = (await self.client.kernel_info(reply=True, timeout=timeout))["content"]["language_info"]
-        if info.get("name") == "python": await self.client.execute(_WAIT_FOR_READER, silent=True, store_history=False, reply=True, timeout=timeout)
+        if info.get("name") == "python":
+            done = (await self.client.execute(_PREPARE, silent=True, store_history=False, reply=True, timeout=timeout))["content"]
+            if done["status"] != "ok": raise RuntimeError(f"The kernel could not be prepared: {done.get('ename')}: {done.get('evalue')}")
         return info
 
     def watch(self) -> None:

@@ -7,8 +7,9 @@ __all__ = ['TEXT_LIMIT', 'RICH_LIMIT', 'collapse', 'Text', 'Outputs']
 
 # %% ../../nbs/workbook/outputs.ipynb #c96bcbaf
 import json
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from .redact import RedactedStream, Redactor
 
 # %% ../../nbs/workbook/outputs.ipynb #7753c912
@@ -49,7 +50,7 @@ class Text:
         return safe
 
     def end(self) -> str:
-        "To be called once, after the last piece; returns what had been kept back."
+        "Nothing more is expected (but may come); returns what had been kept back."
         safe = self._stream.end()
         self._lines(safe)
         self._store(self._line.rstrip("\r"))
@@ -85,6 +86,15 @@ class Text:
             self.cut += gone
 
 # %% ../../nbs/workbook/outputs.ipynb #75eb06d5
+@dataclass
+class _Kept:
+    "What is kept of one cell: its texts beside the outputs that they belong to, and how much is not kept."
+    texts: list[tuple[dict, Text]] = field(default_factory=list)
+    rich: int = 0
+    dropped: int = 0
+    cut: int = 0
+    note: dict | None = None
+
 class Outputs:
     "Keeps the outputs of a notebook's cells joined and in bounds."
     def __init__(self,
@@ -94,11 +104,7 @@ class Outputs:
         rich_limit: int = RICH_LIMIT,                      # characters of displays a cell
     ):
         self.redactor, self.echo, self.text_limit, self.rich_limit = redactor, echo, text_limit, rich_limit
-        self._begin()
-
-    def _begin(self) -> None:
-        "Forget the cell before."
-        self._texts, self._rich, self._dropped, self._cut = [], 0, 0, 0
+        self._cells = defaultdict(_Kept)
 
     def around(self,
         output: Callable,  # the `output` method of an nbclient client
@@ -106,41 +112,43 @@ class Outputs:
         "The same method, with `take` after it."
         def wrapped(outs, msg, display_id, cell_index):
             out = output(outs, msg, display_id, cell_index)
-            if out is not None: self.take(outs, out, bool(display_id))
+            if out is not None: self.take(outs, out, cell_index, bool(display_id))
             return out
         return wrapped
 
     def take(self,
         outs: list[dict],      # a cell's outputs, the newest last
         out: dict,             # the newest
+        index: int = 0,        # the cell's place in the notebook
         pinned: bool = False,  # may be updated later
     ) -> None:
         "Join, keep, shorten or drop the newest output."
+        kept = self._cells[index]
         match out["output_type"]:
             case "stream":
                 outs.pop()
-                safe = self._text(outs, out).add(out["text"])
+                safe = self._text(kept, outs, out).add(out["text"])
                 if self.echo and safe: self.echo(out["name"], safe)
             case "error": out.update(evalue=self._short(out["evalue"]), traceback=[self._short(line) for line in out["traceback"]])
-            case _: self._display(outs, out, pinned)
+            case _: self._display(kept, outs, out, pinned)
 
-    def _text(self, outs: list[dict], out: dict) -> Text:
+    def _text(self, kept: _Kept, outs: list[dict], out: dict) -> Text:
         "The text that a piece belongs to: of the same name, with no display between."
         at = len(outs)
         while at and outs[at - 1]["output_type"] == "stream":
             at -= 1
-            if outs[at]["name"] == out["name"]: return next(text for owner, text in self._texts if owner is outs[at])
+            if outs[at]["name"] == out["name"]: return next(text for owner, text in kept.texts if owner is outs[at])
         if out["name"] != "stdout": at = len(outs)
-        text = Text(self.redactor, max(1000, self.text_limit - sum(t.size for _, t in self._texts)))
+        text = Text(self.redactor, max(1000, self.text_limit - sum(t.size for _, t in kept.texts)))
         outs.insert(at, out)
-        self._texts.append((out, text))
+        kept.texts.append((out, text))
         return text
 
-    def _display(self, outs: list[dict], out: dict, pinned: bool) -> None:
+    def _display(self, kept: _Kept, outs: list[dict], out: dict, pinned: bool) -> None:
         "Keep a display while there is room; each costs a little, so that a million small ones end too."
         size = sum(len(data if isinstance(data, str) else json.dumps(data)) for data in out["data"].values())
-        if self._rich + size + 1000 <= self.rich_limit: self._rich += size + 1000; return
-        self._dropped, self._cut = self._dropped + 1, self._cut + size
+        if kept.rich + size + 1000 <= self.rich_limit: kept.rich += size + 1000; return
+        kept.dropped, kept.cut = kept.dropped + 1, kept.cut + size
         if pinned: out.update(data={"text/plain": "‹left out›"}, metadata={})
         else: outs.pop()
 
@@ -151,15 +159,15 @@ class Outputs:
 
     def end(self,
         outs: list[dict],  # the cell's outputs
+        index: int = 0,    # the cell's place in the notebook
     ) -> int:
-        "Write the texts into the outputs of a cell that has ended; returns the number of characters left out."
-        for out, text in self._texts:
+        "Write the texts into the outputs, once the cell has ended and again where more came later; returns the number of characters left out."
+        kept = self._cells[index]
+        for out, text in kept.texts:
             safe = text.end()
             if self.echo and safe: self.echo(out["name"], safe)
             out["text"] = str(text)
-        cut = self._cut + sum(text.cut for out, text in self._texts)
-        if self._dropped:
-            note = f"‹displays left out: {self._dropped:,}, with {self._cut:,} characters; a cell keeps {self.rich_limit:,}›"
-            outs.append({"output_type": "display_data", "data": {"text/plain": note}, "metadata": {}})
-        self._begin()
-        return cut
+        if kept.dropped:
+            if kept.note is None: kept.note = type(outs[0] if outs else {})(output_type="display_data", metadata={}, data={}); outs.append(kept.note)
+            kept.note["data"]["text/plain"] = f"‹displays left out: {kept.dropped:,}, with {kept.cut:,} characters; a cell keeps {self.rich_limit:,}›"
+        return kept.cut + sum(text.cut for _, text in kept.texts)

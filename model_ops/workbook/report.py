@@ -45,7 +45,7 @@ def page(
     "A page that shows `parts`; `render` makes one from a notebook, a command may make one from a record alone."
     short = lambda text: text if len(text) <= html.LONGEST else f"{text[:html.LONGEST]}…"
     facts = {"summary": short(summary), "outcome": outcome, "when": str((provenance or {}).get("when (UTC)", "")), "failed": failure is not None}
-    return _fill("report.html.j2", title=short(title), summary=summary and el("bdi", summary), outcome=badge(outcome) if outcome else "", parts=parts, annex=annex, failure=failure,
+    return _fill("report.html.j2", title=short(title), summary=summary and el("bdi", summary), outcome=badge(outcome, "bad" if failure else None) if outcome else "", parts=parts, annex=annex, failure=failure,
                  provenance=_provenance(provenance or {}), facts=json.dumps(facts, ensure_ascii=False))
 
 # %% ../../nbs/workbook/report.ipynb #27cec792

@@ -1,0 +1,73 @@
+"""Parameters: what is accepted arrives in its declared type, what is not is named, before anything runs."""
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_ops import params
+from model_ops.errors import ParameterError
+
+CELL = params.parse_cell("""
+n: int = 1  # count
+x: float = 0.5  # share
+on: bool = True  # switch
+name: str = ""  # text
+columns: list[str] = []  # some
+table: dict = {}  # any
+""")
+
+
+@pytest.mark.parametrize("told, said", [
+    ({"nn": 1}, "Did you mean 'n'?"), ({"n": True}, "type int"), ({"n": 1.0}, "type int"), ({"n": "1"}, "type int"), ({"x": "0.5"}, "type float"), ({"x": True}, "type float"),
+    ({"on": 1}, "type bool"), ({"name": None}, "type str"), ({"columns": "a"}, "type list"), ({"columns": ["a", 2]}, "item 2"), ({"table": []}, "type dict")])
+def test_a_wrong_value_is_named(told, said):
+    with pytest.raises(ParameterError) as e:
+        params.check(told, CELL, "params/x.yaml")
+    assert said in str(e.value) and "params/x.yaml" in str(e.value) and e.value.exit_code == 2
+
+
+values = st.fixed_dictionaries({}, optional={"n": st.integers(), "x": st.floats(allow_nan=False) | st.integers(-10**6, 10**6), "on": st.booleans(), "name": st.text(st.characters(exclude_categories=["Cs", "Cc"])),
+                                             "columns": st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]))), "table": st.dictionaries(st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.integers())})
+
+
+@settings(deadline=None, max_examples=100)
+@given(values)
+def test_what_yaml_writes_is_read_back_and_accepted(told):
+    read = params.parse_yaml(yaml.safe_dump(told, allow_unicode=True))
+    assert params.check(read, CELL) == told
+
+
+@pytest.mark.parametrize("text, value", [("1e-3", 0.001), ("1E5", 1e5), ("-2.5e+3", -2500.0), ("1_000", 1000), ("2013-01-01", "2013-01-01"), (".5", 0.5), ("1.", 1.0), ("yes", True), ("'1e-3'", "1e-3"), ("1e", "1e"), ("e3", "e3")])
+def test_numbers_are_read_as_people_write_them(text, value):
+    found = params.parse_yaml(f"v: {text}")["v"]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2", "- 1", "a: [", "1: 2"])
+def test_bad_yaml_is_a_clear_error(text):
+    with pytest.raises(ParameterError):
+        params.parse_yaml(text, "params/x.yaml")
+
+
+@pytest.mark.parametrize("source", ["x = 1", "x: int", "x: int = y", "import os", "x: int = len([1])"])
+def test_a_parameter_is_a_typed_literal(source):
+    with pytest.raises(ParameterError):
+        params.parse_cell(source)
+
+
+def test_secrets_are_found_wherever_they_stand(monkeypatch):
+    monkeypatch.setenv("A", "one")
+    monkeypatch.setenv("B", "two")
+    told = {"x": "env:A", "y": [{"z": "env:B"}], "w": "environment: env:A"}
+    assert params.secrets(told) == {"A": "one", "B": "two"}
+    assert params.resolve(told) == {"x": "one", "y": [{"z": "two"}], "w": "environment: env:A"}
+    monkeypatch.delenv("B")
+    with pytest.raises(ParameterError, match="export B="):
+        params.secrets(told)
+
+
+def test_set_words():
+    assert params.parse_set(["train.max_iter=50", "train.x=1e-2", "prepare.windows={a: [1, 2]}"]) == {"train": {"max_iter": 50, "x": 0.01}, "prepare": {"windows": {"a": [1, 2]}}}
+    for wrong in ["max_iter=50", "train.max_iter", "=", "train.=1"]:
+        with pytest.raises(ParameterError):
+            params.parse_set([wrong])
