@@ -176,7 +176,7 @@ def shorten(
 ) -> str:
     "The text, or as much of its beginning and end as fits, with … for the rest."
     text = plain(text)
-    if width(text, size) <= room: return text
+    if width(text, size) <= room + 1e-6: return text
     keep = int(room / size / 0.3)
     head, tail = text[:keep], text[-min(keep, 6):] if end else ""
     while head and width(f"{head}…{tail}", size) > room:

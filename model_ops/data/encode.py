@@ -76,9 +76,9 @@ def _for_series(
     return [read]
 
 def _float32(numbers: np.ndarray) -> np.ndarray:
-    "As float32, with NaN for what is not finite there."
+    "As float32, with one and the same NaN for all that is not finite there."
     with np.errstate(over="ignore"): numbers = numbers.astype(np.float32)
-    numbers[np.isinf(numbers)] = _NAN
+    numbers[~np.isfinite(numbers)] = _NAN
     return numbers
 
 # %% ../../nbs/data/encode.ipynb #0e9997dc

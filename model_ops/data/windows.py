@@ -15,7 +15,7 @@ import polars as pl
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 from ..errors import DataError, nearest
-from ..html import el, name as foreign, number, table
+from ..html import el, name as foreign, table
 from ..records import Record
 
 # %% ../../nbs/data/windows.ipynb #41119ae8
@@ -84,7 +84,7 @@ def _read_edge(edge, dtype: pl.DataType, where: str):
         if isinstance(dtype, pl.Datetime) and (dtype.time_zone is None) == (moment.tzinfo is None): return moment
         if isinstance(dtype, pl.Datetime) and dtype.time_zone: return pl.Series([moment]).dt.replace_time_zone(dtype.time_zone)[0]
     except (ValueError, TypeError, pl.exceptions.PolarsError): pass
-    allowed = "a number" if dtype.is_numeric() else "a date such as 2013-07-01" if dtype == pl.Date else f"a date or a time such as 2013-07-01T06:00, {'with or' if dtype.time_zone else ''} without a zone"
+    allowed = "a number" if dtype.is_numeric() else "a date such as 2013-07-01" if dtype == pl.Date else f"a date or a time such as 2013-07-01T06:00, {'in the column’s zone' if dtype.time_zone else 'without a zone'}"
     raise DataError(f"{where} is {str(edge)!r}.", f"The time column needs {allowed}.", "Change windows in params/prepare.yaml.")
 
 def _written(edge) -> str | int | float:
@@ -125,8 +125,9 @@ def _by_shares(shares: dict[str, float], places: pl.Series, behind) -> dict[str,
 # %% ../../nbs/data/windows.ipynb #ec8a0c78
 def _places(frame: pl.DataFrame, time: str | None, subject: str | None) -> pl.Series:
     "Where each row stands."
-    if time is None and subject is None: return pl.Series(np.arange(frame.height))
-    if time is None: return frame.select(pl.int_range(pl.len()).min().over(subject)).to_series()
+    rows = pl.Series("row", np.arange(frame.height))
+    if time is None and subject is None: return rows
+    if time is None: return pl.DataFrame([rows, frame[subject].alias("subject")]).select(pl.when(pl.col("subject").is_null()).then("row").otherwise(pl.col("row").min().over("subject"))).to_series()
     dtype = frame.schema[time]
     if not (dtype.is_temporal() or dtype.is_numeric()): raise DataError(f"The time column {time!r} holds {dtype}.", "It holds dates, times or numbers.", "Say how its values are read (day_first), or choose another column.")
     if frame[time].null_count() == frame.height: raise DataError(f"The time column {time!r} has no value.", todo="Choose another column.")
@@ -141,13 +142,22 @@ def _later_rows(frames: dict[str, pl.DataFrame], subject: str, order: list[str])
     return {name: kept[name] for name in frames}, sum(map(len, frames.values())) - sum(map(len, kept.values()))
 
 # %% ../../nbs/data/windows.ipynb #5c5b0d65
-def _target(frame: pl.DataFrame, target: str | None, positive) -> dict[str, float]:
-    "The share of positives, or the mean of a number."
-    if target is None: return {}
-    values = frame[target].drop_nulls()
-    if positive is not None: return {"target_share": (values.cast(pl.String) == (str(positive).lower() if values.dtype == pl.Boolean else str(positive))).mean()}
-    if values.dtype == pl.Boolean or values.dtype.is_numeric() and values.is_in([0, 1]).all(): return {"target_share": values.mean()}
-    return {"target_mean": values.mean()} if values.dtype.is_numeric() else {}
+def _target(frame: pl.DataFrame, target: str | None, positive) -> tuple[str, pl.Expr]:
+    "What to state of the target in each window: its share of positives or its mean; an empty name where there is neither."
+    if target is None: return "", pl.lit(None)
+    column, values = pl.col(target), frame[target].drop_nulls()
+    if values.dtype == pl.Boolean: return "target_share", column.mean() if positive in (None, True, "true", "True") else (~column).mean()
+    if positive is not None: return "target_share", (column.cast(pl.String) == str(positive)).mean()
+    if not values.dtype.is_numeric(): return "", pl.lit(None)
+    return "target_share" if ((values == 0) | (values == 1)).all() else "target_mean", column.mean()
+
+def _check_asked(frame: pl.DataFrame, windows: Mapping, time: str | None, columns: list[str]) -> None:
+    "Refuse what cannot be cut."
+    for column in columns:
+        if column not in frame.columns: raise DataError(f"The table has no column {column!r}.", nearest(column, frame.columns), f"Its columns: {', '.join(frame.columns[:20])}.")
+    if not windows: raise DataError("There are no windows.", "At least one is needed.", "Set windows in params/prepare.yaml.")
+    if not frame.height: raise DataError("The table has no rows.", todo="Look at its source.")
+    if time is None and any(not isinstance(w, int | float) for w in windows.values()): raise DataError("The windows have bounds, and no time column is named.", "Bounds need one; without time, a window is a share of the rows, such as train: 0.6.", "Set time, or shares.")
 
 def split(
     frame: pl.DataFrame,         # the whole table
@@ -159,11 +169,7 @@ def split(
     positive=None,               # of a target with two classes: the positive one
 ) -> Cut:
     "The windows, each in the order of time; overlapping and empty ones are refused, rows in none are counted."
-    for column in filter(None, (time, subject, target)):
-        if column not in frame.columns: raise DataError(f"The table has no column {column!r}.", nearest(column, frame.columns), f"Its columns: {', '.join(frame.columns[:20])}.")
-    if not windows: raise DataError("There are no windows.", "At least one is needed.", "Set windows in params/prepare.yaml.")
-    if not frame.height: raise DataError("The table has no rows.", todo="Look at its source.")
-    if time is None and any(not isinstance(w, int | float) for w in windows.values()): raise DataError("The windows have bounds, and no time column is named.", "Bounds need one; without time, a window is a share of the rows, such as train: 0.6.", "Set time, or shares.")
+    _check_asked(frame, windows, time, [c for c in (time, subject, target) if c])
     places, notes = _places(frame, time, subject), []
     if time and not places.drop_nulls().is_sorted():
         frame, notes = frame.sort(time, maintain_order=True), [f"The rows were put in the order of {time}."]
@@ -175,10 +181,14 @@ def split(
     for name, rows in frames.items():
         if not rows.height: raise DataError(f"The window {name!r} ({_written(edges[name][0])} to {_written(edges[name][1])}) has no rows{' of subjects that no earlier window has' if shared else ''}.",
                                             f"The table runs from {_written(places.min())} to {_written(places.max())}.", "Change windows in params/prepare.yaml.", window=name)
-    untimed = places.null_count()
-    found = [Window(name=name, rows=rows.height, start=_written(edges[name][0]), end=_written(edges[name][1]), **_target(rows, target, positive)) for name, rows in frames.items()]
+    untimed, (stated, of_target) = places.null_count(), _target(frame, target, positive)
+    found = [Window(name=name, rows=rows.height, start=_written(edges[name][0]), end=_written(edges[name][1]), **({stated: _round(rows.select(of_target).item())} if stated else {})) for name, rows in frames.items()]
     record = Windows(time=time, windows=found, outside=frame.height - inside - untimed, untimed=untimed, shared=shared, notes=notes, summary="")
     return Cut(frames, record.model_copy(update={"summary": _summary(record)}))
+
+def _round(value: float | None) -> float | None:
+    "Twelve digits: what is beyond them differs between machines."
+    return None if value is None else float(f"{value:.12g}")
 
 def _summary(record: Windows) -> str:
     "How many rows are where."

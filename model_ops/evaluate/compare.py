@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 from .. import plots
 from ..errors import DataError, ParameterError
-from . import slices as parts
 from .intervals import Interval, bootstrap, draw, significant
 from .metrics import METRICS, Curve, calibration_curve, chosen, confusion, pr_curve, roc_curve
+from .slices import Slices, display_slices, slices, spread
 from ..html import el, number, table
 from ..records import Record
 
@@ -75,7 +75,7 @@ class Evaluation(Record):
     models: dict[str, Model]                       # challenger, opponent (once there is one), dummy
     differences: dict[str, dict[str, Interval]]    # other model → metric → how much better the challenger is; positive is better for every metric
     inference: Inference
-    slices: parts.Slices | None
+    slices: Slices | None
     curves: dict[str, dict[str, Curve]]            # roc, pr, calibration → model → points
     notes: list[str]                               # what else should be known
 
@@ -87,16 +87,16 @@ def _summary(window: Window, models: dict[str, Model], differences: dict[str, di
     metric, own = METRICS[headline], models["challenger"].metrics[headline]
     place = f"on {window['rows']:,} {noun}" + (f" of {window['blocks']:,} {window['unit']}" if window["unit"] != "rows" else "")
     if own.value is None: return f"The challenger's {metric.title} is not defined {place}: {own.reason}."
-    if not differences: return f"The challenger has {metric.title} {parts.spread(own)} {place}; it was compared with nothing."
+    if not differences: return f"The challenger has {metric.title} {spread(own)} {place}; it was compared with nothing."
     other = next(iter(differences))
     gain, end = differences[other][headline], "." if other == "opponent" else "; no opponent yet."
     value = models[other].metrics[headline].value
-    values = f"{metric.title} {parts.spread(own)} against {number(value)}"
+    values = f"{metric.title} {spread(own)} against {number(value)}"
     if gain.low is None: return f"Whether the challenger {metric.verb} {noun} better than the {other} is open ({gain.reason}): {values} {place}{end}"
-    if gain.low <= 0 <= gain.high: return f"The challenger {metric.verb} {noun} neither clearly better nor clearly worse than the {other}: {values}, a difference of {parts.spread(gain)} {place}{end}"
+    if gain.low <= 0 <= gain.high: return f"The challenger {metric.verb} {noun} neither clearly better nor clearly worse than the {other}: {values}, a difference of {spread(gain)} {place}{end}"
     word = "better" if gain.low > 0 else "worse"
     size = gain if gain.low > 0 else Interval(value=-gain.value, low=-gain.high, high=-gain.low)
-    return f"The challenger {metric.verb} {noun} {word} than the {other}: {values}, {word} by {parts.spread(size)}, {place}{end}"
+    return f"The challenger {metric.verb} {noun} {word} than the {other}: {values}, {word} by {spread(size)}, {place}{end}"
 
 # %% ../../nbs/evaluate/compare.ipynb #d0f543a1
 def evaluate(
@@ -133,7 +133,7 @@ def evaluate(
     models = {model: Model(digest=(digests or {}).get(model), threshold=thresholds[model], confusion=confusion(y, score, thresholds[model]),
                            metrics={name: result.interval(model, name) for name in names}) for model, score in scores.items()}
     differences = {other: {name: result.difference(other, name) for name in names} for other in list(scores)[1:]}
-    cut = parts.slices(slice_columns, y, {m: s for m, s in scores.items() if m != "dummy"}, thresholds, drawn, metric=headline, min_rows=min_rows, level=level) if slice_columns else None
+    cut = slices(slice_columns, y, {m: s for m, s in scores.items() if m != "dummy"}, thresholds, drawn, metric=headline, min_rows=min_rows, level=level) if slice_columns else None
     return Evaluation(summary=_summary(facts, models, differences, headline, noun), noun=noun, labels=labels, window=facts, headline=headline,
                       better={name: METRICS[name].better for name in names}, models=models, differences=differences, slices=cut, curves=_curves(y, scores), notes=notes,
                       inference=Inference(level=level, resamples=resamples, seed=seed, run=drawn.run))
@@ -167,12 +167,16 @@ def _panel(plot, reading: str) -> Markup:
     "A picture and how to read it, as one part of a row that wraps on a phone."
     return el("div", plot, el("p", reading, class_="muted"), style="flex:1 1 17rem;min-width:0;max-width:30rem")
 
+def _cell(found: Interval) -> Markup:
+    "The value, and its interval below."
+    if found.low is None or found.low == found.high: return el("span", number(found.value))
+    return el("span", number(found.value), el("br"), el("span", f"{number(found.low)} to {number(found.high)}", class_="muted", style="white-space:nowrap"))
+
 def _numbers(e: Evaluation) -> Markup:
     "The table of metrics."
-    line = lambda found: el("span", parts.spread(found), style="white-space:nowrap")
-    heads = ["metric", "better when", *e.models, *(f"better than the {other} by" for other in e.differences)]
-    rows = [[_title(name), e.better[name], *(line(model.metrics[name]) for model in e.models.values()), *(line(of[name]) for of in e.differences.values())] for name in e.better]
-    return table(rows, heads)
+    arrow = {"higher": "↑", "lower": "↓"}
+    rows = [[f"{_title(name)} {arrow[e.better[name]]}", *(_cell(model.metrics[name]) for model in e.models.values()), *(_cell(of[name]) for of in e.differences.values())] for name in e.better]
+    return table(rows, ["metric", *e.models, *(f"against {other}" for other in e.differences)])
 
 def _gaps(e: Evaluation) -> list[Markup]:
     "The differences as pictures."
@@ -210,7 +214,7 @@ def _display(e: Evaluation):
     yield el("p", e.summary, class_="lead")
     yield el("h3", "Metrics")
     yield _numbers(e)
-    yield el("p", f"In brackets: {i.level:.0%} intervals from {i.resamples:,} resamples of {units}. Window “{w['name']}”{span}: {w['rows']:,} {e.noun}, {w['positives']:.1%} of them “{e.labels[1]}”.", class_="muted")
+    yield el("p", f"↑ more is better, ↓ less is better; “against” says by how much the challenger is better. Below each value its {i.level:.0%} interval, from {i.resamples:,} resamples of {units}. Window “{w['name']}”{span}: {w['rows']:,} {e.noun}, {w['positives']:.1%} of them “{e.labels[1]}”.", class_="muted")
     if e.differences: yield row(_gaps(e))
     yield el("h3", "Ranking and probabilities")
     yield row(_pictures(e))
@@ -218,7 +222,7 @@ def _display(e: Evaluation):
     yield row(_calls(e))
     if e.slices and overall is not None:
         yield el("h3", "Slices")
-        yield parts.display(e.slices, overall)
+        yield display_slices(e.slices, overall)
     for note in [*_reasons(e), *e.notes]: yield el("p", note, class_="muted")
 
 def _reasons(e: Evaluation) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from threadpoolctl import threadpool_limits
 from ..errors import DataError
 from .metrics import METRICS, chosen, resampled
 
@@ -149,7 +150,8 @@ def bootstrap(
     "Resample the metrics of all models at once."
     names = list(chosen(metrics))
     weights = np.vstack([np.ones(drawn.weights.shape[1]), drawn.weights])  # the first "resample" is the rows as they are
-    found = {model: resampled(y, score, threshold[model], drawn.block, weights, names) for model, score in scores.items()}
+    with threadpool_limits(1, user_api="blas"):
+        found = {model: resampled(y, score, threshold[model], drawn.block, weights, names) for model, score in scores.items()}
     values = {model: {name: float(v[0]) for name, v in metric.items()} for model, metric in found.items()}
     draws = {model: {name: v[1:] for name, v in metric.items()} for model, metric in found.items()}
     return Bootstrap(values, draws, len(np.unique(drawn.block)), drawn.run, drawn.unit, level)

@@ -69,7 +69,7 @@ def write_package(
     threshold: float | None = None,       # of a binary task, 0 to 1: positive from this score on
     profile: Record | None = None,        # the reference for drift
     params: dict | None = None,           # what the step was told
-    windows: dict[str, dict] | None = None,  # of each window by name: rows, start, end, digest
+    windows: dict[str, dict] | None = None,  # by name: rows, from, to, digest
     metrics: dict[str, float] | None = None, # on the validation window
     tolerance: float = 1e-5,              # difference of one probability that counts as equal
 ) -> Manifest:

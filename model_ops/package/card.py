@@ -41,7 +41,7 @@ def _reads(manifest: Manifest, contract: Contract) -> list[str]:
     return lines + ([f"Not read, because personal: {', '.join(map(_code, personal))}"] if personal else [])
 
 def _came(manifest: Manifest) -> list[str]:
-    span = lambda w: f", from {w.start} up to {w.end}" if w.start else ""
+    span = lambda w: f", from {w.start} up to {w.end}" if w.start is not None else ""
     windows = [f"{name.capitalize()} window: {w.rows:,} rows{span(w)}." for name, w in manifest.origin.windows.items()]
     return [*windows, f"Estimator: {_code(manifest.origin.estimator)}.", *([f"Told: {_code(', '.join(f'{k} = {v}' for k, v in manifest.origin.params.items()))}."] if manifest.origin.params else []),
             f"Predicts with ONNX Runtime. {manifest.parity.summary}" if manifest.format == "onnx" else f"Predicts with scikit-learn: {manifest.reason}"]

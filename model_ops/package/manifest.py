@@ -10,7 +10,7 @@ import hashlib, json
 from pathlib import Path
 from typing import ClassVar, Literal
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from ..errors import DataError, PackageError
 from ..files import digest_json
 from ..html import badge, el, name, table
@@ -34,15 +34,15 @@ class Input(BaseModel):
 
 class Window(BaseModel):
     "Rows that the model has seen, or was tuned on."
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", validate_by_name=True, serialize_by_alias=True)
     rows: int
-    start: str | None = None  # first moment, included
-    end: str | None = None    # last moment, not included
-    digest: str = ""          # of the rows' content
+    start: str | int | float | None = Field(default=None, alias="from")  # ISO text, or a row number
+    end: str | int | float | None = Field(default=None, alias="to")      # not part of the window
+    digest: str | None = None                                            # of the rows' file
 
 class Origin(BaseModel):
     "How the model came to be."
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
     estimator: str                                                   # its repr in scikit-learn
     params: dict[str, bool | int | float | str | list | dict | None] = {}  # what the step was told
     windows: dict[str, Window] = {}                                  # by name: train, validation
@@ -53,6 +53,7 @@ FILES = ("model.onnx", "model.skops", "contract.json", "profile.json", "card.md"
 
 class Manifest(Record):
     "What a model package holds, and what it is."
+    model_config = ConfigDict(serialize_by_alias=True)
     kind: ClassVar[str] = "package"
     task: Literal["binary", "multiclass", "regression"]
     target: str
@@ -87,7 +88,7 @@ class Manifest(Record):
         "What it predicts, how it came to be, what is in the folder."
         facts = [["package", el("code", self.digest[:12])], ["predicts with", "ONNX Runtime" if self.format == "onnx" else "scikit-learn"],
                  ["agreement", self.parity.summary if self.parity else "–"], ["estimator", el("code", self.origin.estimator)],
-                 *([f"{window} window", f"{w.rows:,} rows" + (f", {w.start} to {w.end}" if w.start else "")] for window, w in self.origin.windows.items())]
+                 *([f"{window} window", f"{w.rows:,} rows" + (f", {w.start} to {w.end}" if w.start is not None else "")] for window, w in self.origin.windows.items())]
         return el("div", super().display(), el("p", badge("no ONNX", "open"), " ", self.reason) if self.reason else None, table(facts, ["", ""]),
                   el("details", el("summary", f"{len(self.inputs)} columns, {len(self.files)} files"),
                      table([[name(i.name), i.dtype, "may be missing" if i.nullable else ""] for i in self.inputs], ["column", "type", "nulls"]),

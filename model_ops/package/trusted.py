@@ -76,7 +76,7 @@ _PLAIN = {
     "scipy.sparse._csr": "csr_array csr_matrix",
 }
 _FUNCTIONS = {"numpy": "absolute cbrt cos exp expm1 log log10 log1p log2 sin sqrt square tan", "sklearn.utils.validation": "check_array"}
-ALLOWED = frozenset(f"{module}.{name}" for table in (_PLAIN, _FUNCTIONS, {f"sklearn.{m}": n for m, n in _SKLEARN.items()}) 
+ALLOWED = frozenset(f"{module}.{name}" for table in (_PLAIN, _FUNCTIONS, {f"sklearn.{m}": n for m, n in _SKLEARN.items()})
                     for module, names in table.items() for name in names.split())
 
 # The ways in which skops rebuilds a value; none of them calls a function while it loads.
@@ -218,7 +218,7 @@ def load(
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         if names := foreign(data): raise _refusal(names, what)
         model = skops.io.loads(data, trusted=sorted(ALLOWED))
+        check_trees(model)
     except PackageError: raise
     except Exception as e: raise PackageError(f"{what} cannot be read as a skops model ({type(e).__name__}: {e}).", todo="Restore it (`dvc checkout`), or train again.") from e
-    check_trees(model)
     return model

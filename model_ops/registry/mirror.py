@@ -7,6 +7,8 @@ __all__ = ['DIGEST', 'VERSION', 'aliases', 'sync', 'differences']
 
 # %% ../../nbs/registry/mirror.ipynb #d3f84f25
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 from ..errors import TrackingError
 from .ledger import Ledger
 from ..settings import Settings
@@ -25,13 +27,10 @@ def aliases(
     return {"champion": head.champion, "challenger": judged}
 
 # %% ../../nbs/registry/mirror.ipynb #99b863d3
-def _uploads(settings: Settings) -> bool:
-    "Whether packages must be copied to MLflow's artifacts: where a server, or a bucket, is what other machines see."
-    return settings.tracking_uri.startswith(("http:", "https:", "databricks")) or "://" in settings.artifacts
-
-def _source(settings: Settings, digest: str) -> str:
-    "Where MLflow reads a package that lies in the store."
-    return (Path(settings.store)/digest).absolute().as_uri()
+def _there(source: str) -> bool:
+    "Whether the files of a version can be read; those of a server or a bucket are trusted to be."
+    place = urlparse(source)
+    return place.scheme != "file" or Path(url2pathname(place.path), "MLmodel").exists()
 
 def _seen(mlflow, settings: Settings) -> tuple[dict[str, int], dict[str, int]]:
     "Digest → MLflow's version, and alias → version; empty where the model is not registered."
@@ -43,7 +42,7 @@ def _seen(mlflow, settings: Settings) -> tuple[dict[str, int], dict[str, int]]:
     found = {}
     for version in mlflow.search_model_versions(f"name = '{settings.model}'"):
         digest = version.tags.get(DIGEST)
-        if digest and (_uploads(settings) or version.source == _source(settings, digest)): found[digest] = min(int(version.version), found.get(digest, int(version.version)))
+        if digest and _there(version.source): found[digest] = min(int(version.version), found.get(digest, int(version.version)))
     return found, {alias: int(version) for alias, version in registered.items()}
 
 # %% ../../nbs/registry/mirror.ipynb #d1e19666
@@ -52,7 +51,7 @@ def sync(
     settings: Settings,      # the workbook's
     patience: float = 10.0,  # seconds to wait for another process's lock on MLflow's store
 ) -> list[str]:
-    "Make MLflow's registry say what the ledger says; returns what was changed. Raises `TrackingError`, and the ledger is as it was."
+    "Make MLflow's registry say what the ledger says; returns what was done, and what could not be. Raises `TrackingError`, and the ledger is as it was."
     versions, wanted, done = ledger.versions(), aliases(ledger), []
     if not versions: return done
     with runs.explained(settings, patience):
@@ -61,11 +60,14 @@ def sync(
         _ensure(mlflow, settings)
         for version in versions:
             if version.digest in there: continue
+            if not (Path(settings.store)/version.digest).exists():
+                done.append(f"version {version.number} ({version.digest[:12]}) is not in the store, MLflow goes without it")
+                continue
             there[version.digest] = _add(mlflow, settings, version.digest, version.number)
             done.append(f"registered version {version.number} ({version.digest[:12]})")
         for alias, digest in wanted.items():
-            target = there[digest] if digest else None
-            if target == now.get(alias): continue
+            target = there.get(digest)
+            if target == now.get(alias) or digest and target is None: continue
             if target is None: mlflow.delete_registered_model_alias(settings.model, alias)
             else: mlflow.set_registered_model_alias(settings.model, alias, target)
             done.append(f"@{alias} is {digest[:12]}" if digest else f"@{alias} is nobody")
@@ -79,11 +81,10 @@ def _ensure(mlflow, settings: Settings) -> None:
         if e.error_code != "RESOURCE_ALREADY_EXISTS": raise
 
 def _add(mlflow, settings: Settings, digest: str, number: int) -> int:
-    "Register a package; returns MLflow's version."
-    tags, source, run = {DIGEST: digest, VERSION: str(number)}, _source(settings, digest), None
-    if _uploads(settings):
-        run = runs.log_run(settings, step="register", tags=tags, artifacts=[Path(settings.store)/digest])
-        source = f"{mlflow.get_run(run).info.artifact_uri}/{digest}"
+    "Register a copy of a package; returns MLflow's version."
+    tags = {DIGEST: digest, VERSION: str(number)}
+    run = runs.log_run(settings, step="register", tags=tags, artifacts=[Path(settings.store)/digest])
+    source = f"{mlflow.get_run(run).info.artifact_uri}/{digest}"
     return int(mlflow.create_model_version(settings.model, source, run_id=run, tags=tags, description=f"Version {number} of the ledger, package {digest}.", await_creation_for=0).version)
 
 # %% ../../nbs/registry/mirror.ipynb #ea68bfb9

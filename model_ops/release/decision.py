@@ -106,7 +106,7 @@ def _display(decision: Decision) -> list[Markup]:
     "Sentence, table, plot, and what happens next."
     rows = [[el("b", g.name), g.asked, _found(g), badge("informs", "plain") if g.informs else badge(g.outcome)] for g in decision.gates]
     room = [(f"{g.metric}, {g.rule.replace('_', '-')}", *g.room) for g in decision.gates if g.low is not None and g.against == ("opponent" if decision.opponent else "dummy")]
-    plot = plots.intervals(room, reference=0, reference_label="the bound", title=f"Differences to the {'opponent' if decision.opponent else 'dummy'}, from their bounds", x_label="distance to the gate's bound, in the metric's unit; right is good") if room else None
+    plot = plots.intervals(room, reference=0, reference_label="the bound", title=f"Differences to the {'opponent' if decision.opponent else 'dummy'}, from their bounds", x_label="distance to the bound; right is good") if room else None
     evidence = el("p", "Made from ", *(Markup(" ").join([el("span", kind), name(short(digest))]) + Markup("; ") for kind, digest in decision.evidence.items()),
                   el("span", "challenger "), name(short(decision.challenger)), *([el("span", "; opponent "), name(short(decision.opponent))] if decision.opponent else []), class_="muted")
     return [el("p", badge(decision.outcome), " ", decision.summary, class_="lead"), table(rows, ["gate", "asked", f"measured, with {100*decision.level:g} % interval", "outcome"]),

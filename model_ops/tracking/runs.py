@@ -6,7 +6,7 @@
 __all__ = ['PORTS', 'LONGEST', 'BATCH', 'file_of', 'ready', 'explained', 'client', 'experiment', 'log_run', 'Logged', 'runs']
 
 # %% ../../nbs/tracking/runs.ipynb #81891666
-import getpass, os, re, shutil, socket, sqlite3, time
+import getpass, os, re, shlex, shutil, socket, sqlite3, time
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -62,10 +62,10 @@ def _explain(error: Exception, settings: Settings, patience: float) -> TrackingE
     where = file or re.sub(r"//[^/@]*@", "//…@", settings.tracking_uri)
     text = text.replace(settings.tracking_uri, str(where))
     if file and ("locked" in text or "busy" in text):
-        return TrackingError(f"MLflow's store {where} was locked by another process for {patience:g} s.", "Nothing was written.", f"Wait for the other command, or see who holds it: fuser '{file}'.")
+        return TrackingError(f"MLflow's store {where} was locked by another process for {patience:g} s.", "Nothing was written.", f"Wait for the other command, or see who holds it: fuser {shlex.quote(str(file))}")
     if file and any(word in text for word in ("not a database", "malformed", "no such table")):
         return TrackingError(f"MLflow's store {where} is damaged ({text}).", "Nothing was written. Models and the ledger do not depend on it.",
-                             f"Bring back a copy, or begin a new diary: mv '{file}' '{file}.damaged'. Then fill its registry from the ledger: model-ops apply.")
+                             f"Bring back a copy, or begin a new diary: mv {shlex.quote(str(file))} {shlex.quote(f'{file}.damaged')}. Then fill its registry from the ledger: model-ops apply.")
     if "out-of-date" in text or "locate revision" in text:
         return TrackingError(f"MLflow's store {where} was made by another version of MLflow.", "Nothing was written.", f"Take a copy of it, then: mlflow db upgrade '{where if file is None else settings.tracking_uri}'")
     return TrackingError(f"MLflow's store {where} is out of reach ({text}).", "Nothing was written.", "Check [tracking] uri in settings.ini, MLFLOW_TRACKING_URI, and that the place can be written.")
@@ -101,7 +101,7 @@ def client(
 ):
     "An `MlflowClient` for tracking and registry at the workbook's URI; creates the store's tables where they are missing."
     import logging
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for quiet in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"): os.environ.setdefault(quiet, "true")
     from mlflow import MlflowClient
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     file = file_of(settings.tracking_uri)
@@ -115,17 +115,25 @@ def experiment(
 ) -> str:
     "The id of the workbook's experiment, which is created where it is missing."
     from mlflow.exceptions import MlflowException
-    found = mlflow_client.get_experiment_by_name(settings.experiment)
+    place, found = _artifacts(settings), mlflow_client.get_experiment_by_name(settings.experiment)
     if found and found.lifecycle_stage == "deleted": mlflow_client.restore_experiment(found.experiment_id)
-    if found: return found.experiment_id
-    here = "://" not in settings.artifacts
-    artifacts = Path(settings.artifacts).as_uri() if here else settings.artifacts
-    if here and file_of(settings.tracking_uri) is None: artifacts = None  # a server keeps them where it is told to
-    try: return mlflow_client.create_experiment(settings.experiment, artifact_location=artifacts)
+    if found and not _moved(found.artifact_location, place, settings): return found.experiment_id
+    if found: mlflow_client.rename_experiment(found.experiment_id, f"{settings.experiment} (at its old place, {found.experiment_id})")
+    try: return mlflow_client.create_experiment(settings.experiment, artifact_location=place)
     except MlflowException:
         found = mlflow_client.get_experiment_by_name(settings.experiment)  # another process was faster
         if found is None: raise
         return found.experiment_id
+
+def _artifacts(settings: Settings) -> str | None:
+    "The URI of the workbook's artifacts; None where a server keeps them as it is told to."
+    if "://" in settings.artifacts: return settings.artifacts
+    return None if file_of(settings.tracking_uri) is None else Path(settings.artifacts).as_uri()
+
+def _moved(location: str, place: str | None, settings: Settings) -> bool:
+    "Whether the workbook, with its own database, has left the folder that an experiment writes to."
+    file = file_of(settings.tracking_uri)
+    return bool(file and file.is_relative_to(settings.root) and place and place.startswith("file:") and location.startswith("file:") and location != place)
 
 # %% ../../nbs/tracking/runs.ipynb #942057fe
 LONGEST = 6_000  # characters of a parameter or tag that MLflow takes

@@ -22,7 +22,7 @@ HTML = _words("""a abbr article aside b bdi bdo big blockquote br caption center
     ins kbd li mark nav ol p pre q s samp section small span strike strong sub summary sup table tbody td tfoot th thead time tr tt u ul var wbr""")
 SVG = {name.lower(): name for name in """svg g defs title desc text tspan textPath path rect circle ellipse line polyline polygon symbol use image marker linearGradient radialGradient stop
     clipPath pattern""".split()}
-ATTRIBUTES = _words("""class title lang dir role alt align valign colspan rowspan scope span start reversed value datetime open width height border cellpadding cellspacing bgcolor color""")
+ATTRIBUTES = _words("""class title lang dir role alt align valign colspan rowspan scope span start reversed value datetime open width height cellpadding cellspacing bgcolor color""")
 DRAWN = {name.lower(): name for name in """viewBox preserveAspectRatio x y x1 y1 x2 y2 cx cy r rx ry fx fy d dx dy points offset transform gradientUnits gradientTransform spreadMethod
     clipPathUnits patternUnits patternContentUnits patternTransform markerWidth markerHeight markerUnits refX refY orient pathLength textLength lengthAdjust startOffset version overflow
     fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin stroke-miterlimit opacity color display visibility

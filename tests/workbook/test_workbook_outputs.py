@@ -16,8 +16,8 @@ def test_how_a_text_was_cut_into_pieces_does_not_matter(pieces):
     assert str(text) == str(at_once)
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.text("abc\n", max_size=300), max_size=30), st.integers(20, 200))
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.text("abc\n", max_size=200), max_size=12), st.integers(20, 200))
 def test_a_text_is_bounded_and_says_what_is_missing(pieces, limit):
     text, whole = Text(Redactor(), limit), "".join(pieces)
     for piece in pieces:
@@ -26,12 +26,10 @@ def test_a_text_is_bounded_and_says_what_is_missing(pieces, limit):
     text.end()
     if len(whole) <= limit:
         assert str(text) == whole
-    elif "characters cut here" in str(text):
+    else:
         head, tail = str(text).split("\n‹")[0], str(text).split("›\n", 1)[1]
         missing = int(str(text).split("\n‹")[1].split(" ")[0].replace(",", ""))
-        assert whole.startswith(head) and whole.endswith(tail) and len(head) + missing + len(tail) == len(whole)
-    else:
-        assert str(text) == whole  # a limit that is odd leaves one character of room
+        assert whole.startswith(head) and whole.endswith(tail) and len(head) + missing + len(tail) == len(whole) and len(head + tail) == limit
 
 
 def test_progress_bars_keep_their_last_state():
@@ -49,7 +47,7 @@ def test_a_display_that_may_be_updated_keeps_its_place():
     for i, pinned in enumerate([True, False, True, False, True]):
         out = {"output_type": "display_data", "metadata": {}, "data": {"text/plain": f"{i}" * 900}}
         outs.append(out)
-        outputs.take(outs, out, pinned)
+        outputs.take(outs, out, 0, pinned)
     outputs.end(outs)
     assert [o["data"]["text/plain"][:8] for o in outs] == ["00000000", "‹left ou", "‹left ou", "‹display"]
 
