@@ -59,28 +59,33 @@ def read_cell(
     return parse_cell(cell_source(notebook), f"{Path(notebook).name}, parameters cell")
 
 # %% ../nbs/params.ipynb #403565f4
-def _loader():
-    "A safe YAML loader with numbers as people write them and no silent duplicates."
+def _loader(dates: bool):
+    "A safe YAML loader with numbers as people write them and no silent duplicates; bare dates are text where `dates`, else refused."
     import yaml
     class Loader(yaml.SafeLoader):
+        def construct_yaml_timestamp(self, node):
+            if dates: return node.value
+            raise ParameterError(f"Line {node.start_mark.line + 1}: {node.value} is a bare date.", "A date is written as text.", f'Put it in quotes: "{node.value}".')
         def construct_mapping(self, node, deep=False):
             keys = [self.construct_object(k, deep=True) for k, _ in node.value]
             for key in keys:
                 if keys.count(key) > 1: raise ParameterError(f"The key '{key}' stands twice.", "Each key may stand once.")
             return super().construct_mapping(node, deep)
-    Loader.yaml_implicit_resolvers = {first: [(tag, rule) for tag, rule in rules if not tag.endswith((":timestamp", ":float"))]
+    Loader.yaml_implicit_resolvers = {first: [(tag, rule) for tag, rule in rules if not tag.endswith(":float")]
                                       for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*\.\d*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"), list("-+0123456789."))
+    Loader.add_constructor("tag:yaml.org,2002:timestamp", Loader.construct_yaml_timestamp)
     return Loader
 
 def parse_yaml(
     text: str,            # YAML
     where: str = "text",  # used in messages
+    dates: bool = True,   # read a bare date as text; false refuses it
 ) -> dict[str, Any]:
     "A mapping; raises `ParameterError` for anything else."
     import yaml
-    try: told = yaml.load(text, _loader())  # noqa: S506 (a subclass of the safe loader)
-    except ParameterError as e: raise ParameterError(f"{where}: {e.wrong}", e.allowed) from e
+    try: told = yaml.load(text, _loader(dates))  # noqa: S506 (a subclass of the safe loader)
+    except ParameterError as e: raise ParameterError(f"{where}: {e.wrong}", e.allowed, e.todo) from e
     except yaml.YAMLError as e: raise ParameterError(f"{where} is not YAML: {' '.join(str(e).split())}.") from e
     if told is None: return {}
     if not isinstance(told, dict) or not all(isinstance(k, str) for k in told): raise ParameterError(f"{where} is not a mapping of names to values.", "A line is `name: value`.")
@@ -91,7 +96,7 @@ def read_yaml(
 ) -> dict[str, Any]:
     "What the file tells; an empty mapping where there is no file."
     path = Path(path)
-    return parse_yaml(path.read_text(encoding="utf-8"), f"{path.parent.name}/{path.name}") if path.exists() else {}
+    return parse_yaml(path.read_text(encoding="utf-8"), f"{path.parent.name}/{path.name}", dates=False) if path.exists() else {}
 
 # %% ../nbs/params.ipynb #c19e53a3
 _PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict}

@@ -99,13 +99,13 @@ def _delimiter(path: Path) -> str:
     return best if fits[best][0] >= 0.5 else _NONE
 
 # %% ../../nbs/data/delimited.ipynb #e19e2c2e
-def _header(path: Path, name: str, delimiter: str, notes: Notes) -> tuple[list[str], set[str], int]:
+def _header(path: Path, name: str, delimiter: str, notes: Notes) -> tuple[list[str], list[str], int]:
     "The columns' names, those of them that the file does not name, and the number of lines to skip."
     records, ends = _records(path, delimiter, 1)
     names = [n.strip() or f"column_{i}" for i, n in enumerate(records[0], 1)]
     twice = [n for n, k in Counter(names).items() if k > 1]
     if twice: raise DataError(f"{name}: the header names {', '.join(map(repr, twice[:5]))} more than once.", "Each column needs a name of its own.", "Rename them in the file.")
-    nameless = {n for n, raw in zip(names, records[0], strict=True) if not raw.strip()}
+    nameless = [n for n, raw in zip(names, records[0], strict=True) if not raw.strip()]
     for n in nameless: notes.add("Without a name in the header", n)
     if len(names) > len(nameless) and all(n.replace(".", "").replace("-", "").isdigit() for n in names if n not in nameless):
         notes.add("The first line was taken as the header although it holds numbers", names[0])
@@ -147,7 +147,7 @@ def _readable(path: Path) -> Iterator[None]:
     except pl.exceptions.PolarsError as e:
         raise DataError(f"{path} cannot be parsed ({str(e).splitlines()[0]}).", 'A field may be in quotes as a whole; a quote inside it is written twice ("").', "Look for stray quotes.") from e
 
-def _lines(path: Path, folder: Path) -> tuple[pl.LazyFrame, list[str], Notes, set[str]]:
+def _lines(path: Path, folder: Path) -> tuple[pl.LazyFrame, list[str], Notes, list[str]]:
     "The table as text, what was found out about the file, and the columns without a name."
     plain, told = _plain(path, folder)
     delimiter, notes = "\t" if path.name.removesuffix(".gz").endswith(".tsv") else _delimiter(plain), Notes()
@@ -159,7 +159,7 @@ def _lines(path: Path, folder: Path) -> tuple[pl.LazyFrame, list[str], Notes, se
     if not empty: return lines, told, notes, nameless
     return lines.filter(~pl.all_horizontal(pl.all().is_null())), [*told, f"{empty:,} rows without any value were left out."], notes, nameless
 
-def _typed(lines: pl.LazyFrame, told: list[str], notes: Notes, nameless: set[str], options: dict) -> tuple[pl.LazyFrame, list[str]]:
+def _typed(lines: pl.LazyFrame, told: list[str], notes: Notes, nameless: list[str], options: dict) -> tuple[pl.LazyFrame, list[str]]:
     "The table with its types, and everything that was decided."
     exprs, decided = decide(lines, **options)
     hollow = [n for n in decided.get("Without any value", []) if n in nameless]
@@ -190,4 +190,7 @@ def scan(
     "The table, lazily, and what was found out; a file that had to be rewritten stays in a temporary folder until Python ends."
     folder = Path(tempfile.mkdtemp(prefix="model_ops-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with _readable(path): return _typed(*_lines(Path(path), folder), dict(missing=missing, decimal=decimal, day_first=day_first))
+    with _readable(path):
+        found = _lines(Path(path), folder)
+        if not any(folder.iterdir()): folder.rmdir()
+        return _typed(*found, dict(missing=missing, decimal=decimal, day_first=day_first))

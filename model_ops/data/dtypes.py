@@ -151,7 +151,9 @@ def _dated(column: _Column, sample: pl.Series, day_first: bool | None) -> pl.Exp
     "The expression that reads a column of dates; None (and a note) where it must stay text."
     times, bare = _formats(sample), column.bare
     if not times: return None
-    orders = [o for o in _ORDERS if day_first is None or o != ("month first" if day_first else "day first")]
+    others = {None: [], True: ["month first"], False: ["day first"]}[day_first]
+    orders = [o for o in _ORDERS if o not in others and pl.select(_as_date(pl.lit(sample), o, times).count()).item()]
+    if not orders: return None
     able = column.count(**{o: _as_date(bare, o, times).is_not_null() for o in orders})
     right = [o for o in orders if able[o] == column.n]
     dotted = len(right) == 2 and column.count(dots=bare.str.contains(r"^\d+\."))["dots"] == column.n
@@ -184,14 +186,14 @@ def _boolean(column: _Column) -> pl.Expr | None:
     column.note("True or false")
     return lower == "true"
 
-def _words(column: _Column, read: bool, seen: dict) -> None:
-    "Note the usual words for none: taken as missing, or kept."
-    text = pl.col(column.name).str.strip_chars()
-    if seen["words"]:
-        found = column.lines.select(text.filter(text.is_in(MISSING) & ~text.is_in(list(column.missing))).unique().sort()).collect().to_series().to_list()
-        head = "Taken as missing" if read else "Kept in columns of text (say missing=[…] where it means that there is no value)"
-        if found: column.note(head, ", ".join(map(repr, found)))
-    if seen["spaced"] and not read: column.note("Spaces around values were taken off")
+def _words(columns: list[_Column], read: dict, surveys: dict[str, dict]) -> None:
+    "Note the usual words for none, taken as missing or kept."
+    with_words = [c for c in columns if surveys[c.name]["words"]]
+    if not with_words: return
+    found = columns[0].lines.select(c.text.filter(c.text.is_in(MISSING)).unique().sort().implode().alias(c.name) for c in with_words).collect(engine="streaming")
+    for c in with_words:
+        head = "Taken as missing" if read.get(c.name) is not None else "Kept in columns of text (say missing=[…] where it means that there is no value)"
+        c.note(head, ", ".join(map(repr, found[c.name][0].to_list())))
 
 # %% ../../nbs/data/dtypes.ipynb #cd2906a8
 def decide(
@@ -224,7 +226,9 @@ def decide(
     told = decimal or (proven.pop() if len(proven) == 1 else "")
     for name, able in marks.items():
         if able and (read.get(name) is None or len(able) == 2): read[name] = _settle(columns[name], able, told)
-    for name, column in columns.items(): _words(column, read.get(name) is not None, surveys[name])
+    _words(list(columns.values()), read, surveys)
+    for name, column in columns.items():
+        if surveys[name]["spaced"] and read.get(name) is None: column.note("Spaces around values were taken off")
     return [(column.text if read.get(name) is None else read[name]).alias(name) for name, column in columns.items()], notes
 
 # %% ../../nbs/data/dtypes.ipynb #60757b64

@@ -11,7 +11,8 @@ from datetime import date
 from typing import NamedTuple
 import numpy as np
 import polars as pl
-from .contract import Column, Contract
+from .column import Column
+from .contract import Contract
 from .values import ALLOWED, as_frame, columns_of, plain, read_column, reader, reason
 from ..errors import ContractError, DataError, nearest
 
@@ -139,24 +140,27 @@ class Encoder:
 
     def _absent(self, name: str, found: Mapping, row: int | None = None) -> tuple[float, ...]:
         if name not in self._needed: return _missing(self.features[name])
-        raise ContractError(f"Column {name!r} is missing{'' if row is None else f' in row {row}'}.", f"Needed: {', '.join(list(self.features)[:50])}.", nearest(name, map(str, found)), column=name, row=row)
+        raise ContractError(f"Column {name!r} is missing{'' if row is None else f' in row {row}'}.", f"Needed: {', '.join(list(self.features)[:50])}.",
+                            nearest(name, map(str, found)), column=name, row=row)
 
     def _refusal(self, name: str, row: int, value, why) -> ContractError:
         text, dtype = repr(value), self.features[name].dtype
         text = text if len(text) <= 100 else f"{text[:100]}…"
-        return ContractError(f"Column {name!r}, row {row}: {text} cannot be read as {dtype}{f': {why}' if str(why) else ''}.", f"Allowed: {ALLOWED[dtype]}.", column=name, row=row, value=value)
+        return ContractError(f"Column {name!r}, row {row}: {text} cannot be read as {dtype}{f': {why}' if str(why) else ''}.",
+                             f"Allowed: {ALLOWED[dtype]}.", column=name, row=row, value=value)
 
 # %% ../../nbs/data/encode.ipynb #c5559561
 def _outputs(features: dict[str, Column]) -> tuple[list[str], list[str]]:
     "Names and kinds of the numbers that the features become."
     if not features: raise ContractError("The contract has no feature.", "At least one column has the role feature.", "Edit the contract, or learn it again.")
     bare = next((name for name, column in features.items() if column.dtype == "category" and column.categories is None), None)
-    if bare is not None: raise ContractError(f"Column {bare!r} is a category without categories.", "A feature lists its levels.", "Write them into the contract, or learn it again.", column=bare)
-    outputs = [(f"{name}.{part}" if part else name, "category" if column.dtype == "category" else "number") for name, column in features.items() for part in PARTS.get(column.dtype, [""])]
-    names = [name for name, _ in outputs]
+    if bare is not None: raise ContractError(f"Column {bare!r} is a category without categories.", "A feature lists its levels.",
+                                             "Write them into the contract, or learn it again.", column=bare)
+    parts = [(name, part, column) for name, column in features.items() for part in PARTS.get(column.dtype, [""])]
+    names = [f"{name}.{part}" if part else name for name, part, _ in parts]
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None) if len(set(names)) < len(names) else None
     if twice is not None: raise ContractError(f"Two inputs of the model would be called {twice!r}.", todo="Rename one of the columns.", column=twice)
-    return names, [kind for _, kind in outputs]
+    return names, ["category" if column.dtype == "category" else "number" for _, _, column in parts]
 
 def encode(
     contract: Contract,  # what the table must be

@@ -175,7 +175,7 @@ def _parted(total: np.ndarray, y: np.ndarray, fit: np.ndarray) -> float:
 # %% ../../nbs/data/leaks.ipynb #4696a928
 def _sums(frame: pl.DataFrame, columns: list[str], y: np.ndarray, fit: np.ndarray, regression: bool) -> tuple[list[Leak], list[str]]:
     "Sums of two or three columns that give the target, the smallest ones only; and what was not tried."
-    arrays = {c: a for c in columns if (a := _numbers(frame[c])) is not None and frame[c].dtype != pl.Boolean and np.nanstd(a) > 0}
+    arrays = {c: a for c in columns if (a := _numbers(frame[c])) is not None and frame[c].dtype != pl.Boolean and frame[c].drop_nulls().n_unique() > 1}
     whole, known = [], np.ones(frame.height, bool)
     for c in sorted(arrays, key=lambda c: np.isnan(arrays[c]).sum()):  # rows that have all of the columns, as long as there are enough
         if np.count_nonzero(both := known & ~np.isnan(arrays[c])) >= max(5*FEWEST, frame.height//10): whole, known = [*whole, c], both
@@ -260,4 +260,4 @@ def find_leaks(
 
 def _summary(found: list[Leak], features: int) -> str:
     if not found: return f"Nothing in {features:,} feature{'s'*(features != 1)} looks like a leak."
-    return f"{len(found):,} finding{'s look' if len(found) != 1 else ' looks'} like a leak: " + "; ".join(f"{' and '.join(leak.columns) or 'rows'} ({leak.rule})" for leak in found[:8]) + ("; …" if len(found) > 8 else "") + "."
+    return f"{len(found):,} finding{'s look like leaks' if len(found) != 1 else ' looks like a leak'}: " + "; ".join(f"{' and '.join(leak.columns) or 'rows'} ({leak.rule})" for leak in found[:8]) + ("; …" if len(found) > 8 else "") + "."

@@ -132,7 +132,8 @@ def _redacted(url) -> tuple[str, list[str]]:
 
 def _read_only(url, root: str | Path | None):
     "An SQLite file by its path from the root, opened for reading only; other databases as they are."
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:" or url.database.startswith("file:"): return url
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:": return url
+    if url.database.startswith("file:"): return url.set(query={**url.query, "mode": "ro", "uri": "true"})
     path = (Path(root or ".")/url.database).resolve()
     if not path.is_file(): raise DataError(f"There is no database {path}.", nearest(path.name, [p.name for p in path.parent.glob("*")]), "Check the path; relative ones start at the workbook's root.")
     return url.set(database=f"file:{quote(str(path))}", query={**url.query, "mode": "ro", "uri": "true"})

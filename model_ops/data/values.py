@@ -8,7 +8,7 @@ __all__ = ['ALLOWED', 'POLARS', 'plain', 'find_zone', 'reader', 'reason', 'polar
 # %% ../../nbs/data/values.ipynb #b2d2178a
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 import narwhals as nw
@@ -76,7 +76,8 @@ def _moment(value, zone: ZoneInfo | None) -> datetime:
 def _in_zone(clock: datetime, zone: ZoneInfo) -> datetime:
     "A wall clock in its zone: the earlier one where the clock shows it twice, an error where it never does."
     local = clock.replace(tzinfo=zone, fold=0)
-    if zone.key != "UTC" and local.astimezone(ZoneInfo("UTC")).astimezone(zone).replace(tzinfo=None, fold=0) != clock: raise ValueError(f"the clocks of {zone.key} skip it")
+    there = local.astimezone(UTC).astimezone(zone).replace(tzinfo=None, fold=0) == clock
+    if not there: raise ValueError(f"the clocks of {zone.key} skip it")
     return local
 
 def _date(value) -> date:
@@ -90,7 +91,8 @@ def find_zone(
     "The time zone; `ContractError` where this machine knows none of that name."
     try: return ZoneInfo(timezone) if timezone else None
     except (OSError, ValueError, KeyError):
-        raise ContractError(f"There is no time zone {timezone!r} on this machine.", "IANA names such as Europe/Berlin are allowed.", "Correct the contract, or pip install tzdata.") from None
+        raise ContractError(f"There is no time zone {timezone!r} on this machine.", "IANA names such as Europe/Berlin are allowed.",
+                            "Correct the contract, or pip install tzdata.") from None
 
 # %% ../../nbs/data/values.ipynb #c1e46823
 def reader(
@@ -190,8 +192,8 @@ def columns_of(
     elif isinstance(table, list | tuple): columns = _columns_of_rows(table)
     else: columns = _columns_of_frame(table)
     lengths = {len(values) for values in columns.values()}
-    if len(lengths) > 1: raise DataError(f"The columns have different lengths: {', '.join(f'{n!r} {len(v)}' for n, v in list(columns.items())[:5])}.", "All must have the same.")
-    return columns
+    if len(lengths) <= 1: return columns
+    raise DataError(f"The columns have different lengths: {', '.join(f'{n!r} {len(v)}' for n, v in list(columns.items())[:5])}.", "All must have the same.")
 
 def _texts(names) -> list[str]:
     "Names as text; pandas allows numbers, of which 1 and \"1\" would become one."
@@ -220,8 +222,10 @@ def _columns_of_frame(frame) -> dict[str, pl.Series | list]:
     try:
         frame = nw.from_native(frame, eager_only=True)
         names = frame.columns
-    except TypeError: raise DataError(f"A {type(frame).__name__} is no table.", "A polars or pandas frame, a dictionary of columns or a list of rows is needed.") from None
-    except nw.exceptions.DuplicateError as e: raise DataError("Two columns have the same name.", "Each name stands once.", f"Rename them: {' '.join(str(e).split())}") from None
+    except TypeError:
+        raise DataError(f"A {type(frame).__name__} is no table.", "A polars or pandas frame, a dictionary of columns or a list of rows is needed.") from None
+    except nw.exceptions.DuplicateError as e:
+        raise DataError("Two columns have the same name.", "Each name stands once.", f"Rename them. {' '.join(str(e).split())}") from None
     return {text: _frame_column(frame.get_column(name)) for text, name in zip(_texts(names), names, strict=True)}
 
 def _frame_column(values: nw.Series) -> pl.Series | list:
@@ -242,4 +246,5 @@ def _series(name: str, values: pl.Series | list) -> pl.Series:
     kinds = {type(v).__name__ for v in values if v is not None}
     try: return pl.Series(name, [v if v is None else _number(v) for v in values] if kinds == {"int", "float"} else values)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
-        raise DataError(f"Column {name!r} cannot be held as one type: it has {', '.join(sorted(kinds))}.", "One type a column, integers within 128 bits.", "Convert it where the table is made.", column=name) from None
+        raise DataError(f"Column {name!r} cannot be held as one type: it has {', '.join(sorted(kinds))}.", "One type a column, integers within 128 bits.",
+                        "Convert it where the table is made.", column=name) from None

@@ -47,7 +47,7 @@ class Windows(Record):
         target = next((k for k in ("target_share", "target_mean") if any(getattr(w, k) is not None for w in self.windows)), None)
         rows = [[foreign(w.name), w.start, w.end, w.rows, *([getattr(w, target)] if target else []), _bar(w.name, *((p - low)/(high - low) for p in place))]
                 for w, place in zip(self.windows, places, strict=True)]
-        columns = ["window", "from", "to (not included)", "rows", *([target.replace("_", " ").replace("share", "share of positives")] if target else []), "place"]
+        columns = ["window", "from", "to (not included)", "rows", *([{"target_share": "share of positives", "target_mean": "mean of target"}[target]] if target else []), "place"]
         return Markup("").join([el("p", self.summary, class_="lead"), table(rows, columns), *(el("p", note, class_="muted") for note in self.notes)])
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ def _after(last, dtype: pl.DataType):
     return last + timedelta(microseconds=1) if isinstance(dtype, pl.Datetime) else last + timedelta(days=1) if dtype == pl.Date else float(np.nextafter(last, np.inf)) if dtype.is_float() else last + 1
 
 # %% ../../nbs/data/windows.ipynb #9bcc48d7
-def _bounds(windows: Mapping, places: pl.Series) -> dict[str, tuple]:
+def _bounds(windows: Mapping, places: pl.Series, timed: bool) -> dict[str, tuple]:
     "For each window its first place and the one behind its last."
-    first, behind = places.min(), _after(places.max(), places.dtype)
+    first, behind = places.min(), _after(places.max(), places.dtype) if timed else len(places)
     shares = {k: v for k, v in windows.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     if shares and len(shares) < len(windows): raise DataError(f"The windows mix shares ({', '.join(shares)}) and bounds.", "All windows are shares of the rows, or all have bounds.", "Change windows in params/prepare.yaml.")
     if shares: return _by_shares(shares, places.drop_nulls().sort(), behind)
@@ -174,7 +174,7 @@ def split(
     if time and not places.drop_nulls().is_sorted():
         frame, notes = frame.sort(time, maintain_order=True), [f"The rows were put in the order of {time}."]
         places = frame[time]
-    edges = _bounds(windows, places)
+    edges = _bounds(windows, places, time is not None)
     frames = {name: frame.filter((places >= start) & (places < end)) for name, (start, end) in edges.items()}
     inside, shared = sum(map(len, frames.values())), 0
     if subject and time: frames, shared = _later_rows(frames, subject, sorted(edges, key=edges.get))

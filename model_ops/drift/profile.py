@@ -72,9 +72,10 @@ class ColumnProfile(BaseModel):
 def _edges(
     values: np.ndarray,  # finite, sorted
 ) -> list[float]:
-    "Where the bins begin; the last edge lies just above the largest value."
+    "Where the bins begin, and where the last one ends: just above the largest value."
     if not len(values): return []
-    after = lambda v: np.nextafter(v, np.inf)
+    whole = bool((values == np.floor(values)).all()) and abs(values[[0, -1]]).max() < 2**52
+    after = lambda v: v + 1 if whole else np.nextafter(v, np.inf)
     starts = values[np.flatnonzero(np.diff(values, prepend=-np.inf))]
     if len(starts) > len(LEVELS) + 1:
         places = np.unique((LEVELS*(len(values) - 1)).astype(int))

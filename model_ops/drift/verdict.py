@@ -7,12 +7,12 @@ __all__ = ['Outcome', 'ROWS_SHOWN', 'Margins', 'Question', 'Shape', 'ColumnVerdi
            'Verdict', 'compare', 'compare_files', 'page']
 
 # %% ../../nbs/drift/verdict.ipynb #267e6e47
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pydantic import BaseModel, ConfigDict, ValidationError
 from .. import plots
 from ..data.contract import Contract
@@ -92,6 +92,7 @@ class ColumnVerdict(_Part):
     rows_needed: int | None
     about: Literal["values", "nulls"]          # which question decided
     reason: str                                # in plain words
+    moved: str                                 # what changed most, in a few words
     type: str                                  # how it is counted
     role: str
     distances: dict[str, float | None]         # of the values, as observed: see `drift.distance`
@@ -174,7 +175,7 @@ def _six(x: float | None) -> float | None:
     return None if x is None or not np.isfinite(x) else float(f"{x:.6g}")
 
 # %% ../../nbs/drift/verdict.ipynb #d77a16e7
-def _column(reference: ColumnProfile, current: ColumnProfile, questions: dict[str, Question], obstacle: str) -> ColumnVerdict:
+def _column(reference: ColumnProfile, current: ColumnProfile, questions: dict[str, Question], obstacle: str, chunks: Callable) -> ColumnVerdict:
     "Both questions put together."
     outcomes = {q.outcome for q in questions.values()}
     outcome = next(o for o in ("drifted", "not enough data", "stable") if o in outcomes)
@@ -182,10 +183,11 @@ def _column(reference: ColumnProfile, current: ColumnProfile, questions: dict[st
     decided, shape = questions[about], _shape(reference, current)
     nulls = tuple(_six(t[:, 0].sum()/t.sum()) if t.sum() else None for t in (reference.table, current.table))
     means = (_six(reference.mean), _six(current.mean)) if reference.type in ORDERED else (None, None)
-    why = words.reason(outcome, about, decided.effect, decided.low, decided.high, decided.margin, obstacle if decided.p is None else "", decided.rows_needed, _moved(shape, means, nulls, about, reference.type))
+    moved = _moved(shape, means, nulls, about, reference.type)
+    why = words.reason(outcome, about, decided.effect, decided.low, decided.high, decided.margin, obstacle if decided.p is None else "", decided.rows_needed, chunks(decided.rows_needed), moved)
     spread = dict(edges=_ends(reference, current), spread=reference.deviation) if reference.type in ORDERED else {}
     apart = distances(_present(reference).sum(axis=0), _present(current).sum(axis=0), **spread)
-    return ColumnVerdict(outcome=outcome, **decided.model_dump(include={"effect", "low", "high", "margin", "p_adjusted", "rows_needed"}), about=about, reason=why, type=reference.type, role=reference.role,
+    return ColumnVerdict(outcome=outcome, **decided.model_dump(include={"effect", "low", "high", "margin", "p_adjusted", "rows_needed"}), about=about, reason=why, moved=moved, type=reference.type, role=reference.role,
                          distances={k: _six(v) for k, v in apart.items()}, mean=means, nulls=nulls, questions=questions, shape=shape)
 
 def _ends(reference: ColumnProfile, current: ColumnProfile) -> list[float]:
@@ -258,10 +260,11 @@ def compare(
     family = [(n, about) for n, found in effects.items() for about in found]
     p = [effects[n][about].p_drifted for n, about in family]
     adjusted = dict(zip(family, holm([1.0 if x is None else x for x in p]), strict=True))
+    chunks = lambda rows: words.counted(words.rounded_up(rows*len(current.chunks)/current.rows), "chunk") + f" of {current.chunk}" if rows and current.chunks else ""
     columns = {}
     for n, found in effects.items():
         questions = {about: _question(e, adjusted[n, about] if e.p_drifted is not None else None, alpha, len(family), current.rows, least_chunks) for about, e in found.items()}
-        columns[n] = _column(reference.columns[n], current.columns[n], questions, _obstacle(reference, current, found, least_chunks))
+        columns[n] = _column(reference.columns[n], current.columns[n], questions, _obstacle(reference, current, found, least_chunks), chunks)
     parameters = Parameters(alpha=alpha, margins=margins, time=reference.time, chunk=reference.chunk, least_chunks=least_chunks)
     windows = {side: WindowFacts(rows=w.rows, starts=w.chunks) for side, w in (("reference", reference), ("current", current))}
     verdict = Verdict(outcome="stable", todo="", columns=columns, findings=list(_findings(reference, current)), windows=windows, parameters=parameters, family=len(family),
@@ -312,13 +315,13 @@ ROWS_SHOWN = 200  # columns in the table of a display; all are in the JSON
 def _display(verdict: Verdict) -> Markup:
     ranked, top = verdict.ranked, _top(verdict)
     rows = [_row(n, verdict.columns[n]) for n in ranked[:ROWS_SHOWN]]
-    findings = [[name(f.column), f.rule, badge("drifted" if f.severity == "alarm" else "for information", None if f.severity == "alarm" else "plain"), f.sentence] for f in verdict.findings]
-    return el("div", el("p", verdict.summary, class_="lead"), el("p", badge(verdict.outcome), " ", verdict.todo), _facts(verdict),
-              el("h3", "Columns"), table(rows, ["column", "outcome", "rows changed", "margin", "missing", "change by cell", "why"]),
+    findings = [[name(f.column), f.rule, badge(f.severity, "bad" if f.severity == "alarm" else "plain"), f.sentence] for f in verdict.findings]
+    return el("div", el("p", escape(verdict.summary), class_="lead"), el("p", badge(verdict.outcome), " ", escape(verdict.todo)), _facts(verdict),
+              el("h3", "Columns"), table(rows, ["column", "outcome", "rows changed", "bounds", "margin", "change by cell", "what changed", "rows that would do"]),
               el("p", f"The other {len(ranked) - ROWS_SHOWN:,} columns are in the JSON of this verdict.", class_="muted") if len(ranked) > ROWS_SHOWN else None,
               el("p", "Change by cell: the line is the change of each cell's share, from the lowest bin or the most frequent category on; the higher it rises above the grey line, the more rows that cell gained.", class_="muted"),
-              *([el("h3", "Findings"), table(findings[:ROWS_SHOWN], ["column", "rule", "", "what was found"])] if findings else []),
-              *(_section(n, verdict) for n in top), _distances(verdict, top), el("h3", "Method"), *(el("p", text) for text in verdict.method))
+              *([el("h3", "Findings"), table(findings[:ROWS_SHOWN], ["column", "rule", "severity", "what was found"])] if findings else []),
+              *(_section(n, verdict) for n in top), _distances(verdict, top), el("h3", "Method"), *(el("p", escape(text)) for text in verdict.method))
 
 def _facts(verdict: Verdict) -> Markup:
     "What was compared, in a line."
@@ -327,15 +330,14 @@ def _facts(verdict: Verdict) -> Markup:
         span = f" in {words.counted(len(w.starts), 'chunk')} of {verdict.parameters.chunk}, {w.starts[0]} to {w.starts[-1]}" if w.starts else ""
         sides.append(f"{side}: {words.counted(w.rows, 'row')}{span}")
     told = [el("li", f"{side}: {sentence}") for side, w in verdict.windows.items() for sentence in w.told[:10]]
-    return el("div", el("p", "; ".join(sides) + ".", class_="muted"), el("ul", *told, class_="muted") if told else None)
+    return el("div", el("p", escape("; ".join(sides)), ".", class_="muted"), el("ul", *told, class_="muted") if told else None)
 
 def _row(n: str, column: ColumnVerdict) -> list:
-    gone, now = (words.percent(x) if x is not None else "–" for x in column.nulls)
     change = np.array(column.shape.current) - np.array(column.shape.reference)
     size = max(0.0, *abs(change), 0.001) if len(change) else 0.001
     small = plots.sparkline([round(float(x), 4) for x in change/size], low=-0.02, high=0.02) if len(change) > 1 else ""
-    effect = f"{words.percent(column.effect)} ({words.percent(column.low)} to {words.percent(column.high)})"
-    return [name(n), badge(column.outcome), effect, words.percent(column.margin), gone if gone == now else f"{gone} → {now}", small, column.reason]
+    bounds = f"{words.percent(column.low)} to {words.percent(column.high)}"
+    return [name(n), badge(column.outcome), words.percent(column.effect), bounds, words.percent(column.margin), small, column.moved, f"{column.rows_needed:,}" if column.rows_needed else "–"]
 
 # %% ../../nbs/drift/verdict.ipynb #60b11762
 def _section(n: str, verdict: Verdict) -> Markup:
@@ -346,7 +348,7 @@ def _section(n: str, verdict: Verdict) -> Markup:
     labels = [words.value(e, column.type) for e in shape.labels[:-1]] if dated else shape.labels
     pictures = [plots.overlay(labels, shape.reference, shape.current, title=f"{short}: reference and current window", kind="category" if dated else shape.kind, x_label=f"length of {short}" if column.type == "text" else short, extra=shape.extra)]
     if column.trend: pictures.append(_course(short, column.trend, verdict))
-    return el("div", el("h3", name(n), " ", badge(column.outcome)), el("p", column.reason), el("div", *pictures, class_="row"))
+    return el("div", el("h3", name(n), " ", badge(column.outcome)), el("p", escape(column.reason)), el("div", *pictures, class_="row"))
 
 def _course(short: str, trend: list, verdict: Verdict) -> plots.Plot:
     windows, series, at = verdict.windows, {}, 0
@@ -386,7 +388,7 @@ def page(
 ) -> str:
     "A whole HTML page: no script, no request to any network, and a policy that forbids both."
     head = el("head", _HEAD, el("title", title))
-    return "<!doctype html>\n" + el("html", head, el("body", show(el("h1", title), verdict.display())), lang="en")
+    return str(Markup("<!doctype html>\n") + el("html", head, el("body", show(el("h1", title), verdict.display())), lang="en"))
 
 _HEAD = Markup("""<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width,initial-scale=1"><style>body{margin:1rem auto;max-width:62rem;padding:0 1rem}@media print{body{margin:0}}</style>""")

@@ -17,7 +17,7 @@ def percent(
 ) -> str:
     "A share as people say it."
     if 0 < share < 0.0005: return "under 0.1 %"
-    return f"{100*share:.0f} %" if share >= 0.0995 or share == 0 else f"{100*share:.1f} %"
+    return f"{100*share:.0f} %" if share >= 0.0995 else f"{100*share:.1f} %".replace(".0 ", " ")
 
 def value(
     x: float | None,  # as a profile counts it
@@ -63,6 +63,7 @@ def reason(
     margin: float,
     obstacle: str = "",       # why nothing could be tested, if so
     rows_needed: int | None = None,
+    chunks_needed: str = "",  # the same in chunks of time, such as "40 chunks of 1d"
     moved: str = "",          # what changed, for instance "mean 10 → 12"
 ) -> str:
     "Why the outcome is what it is."
@@ -70,11 +71,12 @@ def reason(
     if outcome == "drifted": first = f"About {percent(effect)} {what} (at least {percent(low)}; the margin is {percent(margin)})."
     elif outcome == "stable": first = f"At most {percent(high)} {what}; the margin is {percent(margin)}."
     elif obstacle: first = obstacle
+    elif low > margin: first = f"Somewhere between {percent(low)} and {percent(high)} {what}: beyond the margin of {percent(margin)}, but not surely enough for one of so many columns."
     else: first = f"Somewhere between {percent(low)} and {percent(high)} {what}; with a margin of {percent(margin)} that is not enough to be sure."
     more = f"{moved[0].upper()}{moved[1:]}." if moved else ""
     if outcome != "not enough data": hope = ""
-    elif rows_needed is None: hope = "It lies too close to its margin for any number of rows to tell."
-    else: hope = f"About {rows_needed:,} rows would do."
+    elif rows_needed is None: hope = "No number of rows within reach would settle it: the effect lies next to its margin, or differs too much from chunk to chunk."
+    else: hope = f"About {rows_needed:,} rows{f' ({chunks_needed})' if chunks_needed else ''} would do."
     return " ".join(filter(None, (first, more, hope)))
 
 # %% ../../nbs/drift/words.ipynb #9bb02951
@@ -99,10 +101,11 @@ def todo(
     rows: int = 0,                               # of the current window now
 ) -> str:
     "What to do next."
-    known = [n for n in undecided if n]
-    wait = f"About {max(known):,} rows (now {rows:,}) would settle {'all' if len(known) == len(undecided) else f'{len(known):,}'} of what is open." if known else ""
+    known = sorted(n for n in undecided if n)
+    enough = known[len(known)//2] if known else 0
+    wait = f"About {enough:,} rows (now {rows:,}) would settle {sum(n <= enough for n in known):,} of the {counted(len(undecided), 'open column')}." if known else ""
     if outcome == "stable": return "Nothing needs to be done."
-    if outcome == "not enough data": return f"Wait for more rows, and look at the margins: a wider one needs fewer. {wait}".strip()
+    if outcome == "not enough data": return f"Wait for more rows, or ask whether the margins need to be so narrow: a wider one needs fewer. {wait}".strip()
     return f"Find out whether the change is known (a season, a new product) or a fault of the source. If it is real and lasting, judge the model on recent rows with labels, and train it anew if it got worse. {wait}".strip()
 
 # %% ../../nbs/drift/words.ipynb #35063491
@@ -114,7 +117,7 @@ def method(
     least_chunks: float,
 ) -> list[str]:
     "How the verdict was reached, paragraph by paragraph."
-    depend = (f"Rows of one chunk ({chunk}) resemble one another, and so do chunks in a row. So the uncertainty comes from how the chunks differ, in both windows, and counts what a chunk has in common with the one before it. "
+    depend = (f"Rows of one chunk ({chunk}) resemble one another, and so do chunks in a row. So the uncertainty comes from how the chunks of both windows differ, and counts what a chunk has in common with the one before it. "
               f"Where the chunks of a window are worth fewer than {least_chunks:g} independent ones, nothing is concluded.") if by_chunk else \
              "The rows are taken as independent of one another, because there is no column that says when. If rows of a day resemble one another, name that column: the verdict will be more cautious, and right."
     return ["The effect of a column is the share of its rows that would have to change for the current window to look like the reference (the total variation distance over the cells that the reference fixes: about twenty bins with equally many rows for numbers, one cell for each frequent category). Missing values are judged apart: their effect is the change of their share.",

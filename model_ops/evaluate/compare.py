@@ -151,7 +151,7 @@ def _curves(y, scores: dict) -> dict[str, dict[str, Curve]]:
 
 # %% ../../nbs/evaluate/compare.ipynb #e960f97d
 def flat_metrics(
-    evaluation: Evaluation,
+    evaluation: Evaluation,  # what `evaluate` gave
 ) -> dict[str, float]:
     "The challenger's metrics, the headline metric's interval, and the headline's differences to the others; undefined ones are left out."
     own, headline = evaluation.models["challenger"].metrics, evaluation.headline

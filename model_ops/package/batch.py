@@ -61,7 +61,8 @@ def merge(
         start += report.rows
     affected, lost = sum(r.affected_rows for r in reports), sum(r.rejected for r in reports)
     return Violations(summary=f"{affected:,} of {total:,} rows break the contract; {lost:,} of them break an enforced rule." if affected else f"All {total:,} rows keep the contract.",
-        rows=total, affected_rows=affected, affected_columns=len({column for column, _ in found}), rejected=lost, rejected_rows=", ".join(filter(None, rejected)), found=list(found.values()))
+        rows=total, affected_rows=affected, affected_columns=len({column for column, _ in found}), rejected=lost, rejected_rows=", ".join(filter(None, rejected)),
+        found=sorted(found.values(), key=lambda v: (v.severity, -v.count, v.column, v.rule)))
 
 # %% ../../nbs/package/batch.ipynb #5caa7118
 def _write_csv(slices: Iterator[pl.DataFrame], out: Path) -> None:
@@ -96,14 +97,13 @@ def predict_file(
     out: str | Path,              # .parquet or .csv; replaced whole, or left as it was
     *,
     batch_rows: int = 50_000,     # rows in memory at a time
-    threads: int = 0,             # for predicting; 0: one a core
     progress: Callable[[int, int], object] | None = None,  # called with the rows done and the rows in all
 ) -> Batch:
     "Predict every row of a file; `ContractError` for a missing column, or where every row was rejected."
     source, out = Path(source), Path(out)
     if out.suffix.lower() not in WRITERS: raise DataError(f"{out.name} cannot be written.", f"Predictions go to {' or '.join(WRITERS)}.", "Choose another name for the output.")
     if out.exists() and out.samefile(source): raise DataError(f"{out} is the source itself.", "The predictions go to another file.")
-    predictor, lazy = Predictor.open(folder, threads=threads), scan(source)
+    predictor, lazy = Predictor.open(folder), scan(source)
     judged, reports, total = _features(predictor.contract), [], lazy.select(pl.len()).collect(engine="streaming").item()
     if not total: raise DataError(f"{source.name} has no rows.", "At least one is needed.")
     def slices() -> Iterator[pl.DataFrame]:

@@ -29,13 +29,13 @@ def _exact(model):
     return model
 
 # %% ../../nbs/package/convert.ipynb #6e43fbe9
-OPERATORS = {"": 18, "ai.onnx.ml": 3}  # operator sets of the converted model
+OPERATORS = {"": 18, "ai.onnx.ml": 3}  # the highest operator sets of a converted model
 
 def _canonical(graph, output: str) -> bytes:
     "The model with one output of this name, in an order that depends on nothing else."
-    opsets = sorted(graph.opset_import, key=lambda o: o.domain)
+    versions = {o.domain: o.version for o in sorted(graph.opset_import, key=lambda o: o.version)}
     del graph.opset_import[:]
-    graph.opset_import.extend(opsets)
+    for domain in sorted(versions): graph.opset_import.add(domain=domain, version=versions[domain])
     graph.producer_version = graph.doc_string = graph.domain = ""
     graph.graph.name = "model"
     last = graph.graph.output[-1]
@@ -58,14 +58,12 @@ def _drop_unused(graph) -> None:
 
 # %% ../../nbs/package/convert.ipynb #cf04c15d
 def open_session(
-    onnx: bytes,       # the model
-    threads: int = 1,  # for the rows of one call
+    onnx: bytes,  # the model
 ):
     "An ONNX Runtime session; safe to call from several threads at once."
     import onnxruntime
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 1, 1, 3
     return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
 def outputs(

@@ -60,7 +60,6 @@ class Predictor:
     @classmethod
     def open(cls,
         folder: str | Path,  # a model package
-        threads: int = 1,    # for the rows of one call
     ) -> "Predictor":
         "Verify the package and make it ready; `PackageError` names what is not right."
         manifest, contents = read(folder)
@@ -68,7 +67,7 @@ class Predictor:
         if manifest.format == "skops":
             model = load(contents["model.skops"])
             return cls(manifest, contract, lambda X: outputs(model, X))
-        session = open_session(contents["model.onnx"], threads)
+        session = open_session(contents["model.onnx"])
         return cls(manifest, contract, lambda X: session.run(None, {"X": X})[0])
 
     @property

@@ -139,13 +139,14 @@ def _canonical(raw: bytes) -> bytes:
     return _zip({**{names[old]: content for old, content in arrays.items()}, "schema.json": json.dumps(schema, separators=(",", ":")).encode()})
 
 def _rewritten(value, names: dict[str, str], shared: set[int]):
-    "A schema with new array names, without the ids that nobody shares, and with sorted sets."
+    "A schema with new array names, without the ids that nobody shares, with sorted sets, and without the machine's cores."
     if isinstance(value, list): return [_rewritten(child, names, shared) for child in value]
     if not isinstance(value, dict): return value
     loader = value.get("__loader__")
     node = {k: _rewritten(v, names, shared) for k, v in value.items() if k != "__id__" or v in shared}
     if loader == "NdArrayNode" and "file" in node: node["file"] = names[node["file"]]
     if loader == "SetNode": node["content"].sort(key=json.dumps)
+    if node.get("__class__") == "_BinMapper": node["content"]["content"]["n_threads"]["content"] = "1"
     return node
 
 def _settled(content: bytes) -> bytes:

@@ -83,10 +83,13 @@ def _explain(error: Exception, file: Path | None, name: str, patience: float) ->
     "What a database's complaint means for a person."
     text = str(getattr(error, "orig", None) or error).strip()
     untouched = "Nothing was changed."
+    if type(error).__name__ == "IntegrityError" or "already exists" in text:
+        return ConflictError("Somebody else wrote the ledger at the same moment.", "Nothing was changed here.", "See what they did (model-ops status), then try again.")
     if file and ("locked" in text or "busy" in text):
         return LedgerError(f"The ledger {name} was locked by another process for {patience:g} s.", untouched, f"Wait for the other command, or see who holds it: fuser {shlex.quote(str(file))}")
     if file and any(word in text for word in ("not a database", "malformed", "corrupt", "no ledger")):
         return LedgerError(f"The ledger {name} is damaged ({text}).", untouched, _cure(file))
+    if "full" in text: return LedgerError(f"There is no room to write the ledger {name} ({text}).", untouched, "Free some space on its disk, then try again.")
     return LedgerError(f"The ledger {name} is out of reach ({text}).", untouched, "Check [ledger] url in settings.ini, and that the place can be written." if file else "Check [ledger] url in settings.ini, and the server.")
 
 # %% ../../nbs/registry/ledger.ipynb #bde507d4
@@ -136,8 +139,6 @@ class _Database:
             with self._engine(write).begin() as connection:
                 if self.file and (found := connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()) != "ok": raise sqlite3.DatabaseError(f"malformed: {found}")
                 yield connection
-        except exc.IntegrityError as e:
-            raise ConflictError("Somebody else wrote the ledger at the same moment.", "Nothing was changed here.", "See what they did (model-ops status), then try again.") from e
         except (exc.SQLAlchemyError, sqlite3.DatabaseError, ImportError, OSError) as e: raise _explain(e, self.file, self.name, self.patience) from e
 
 # %% ../../nbs/registry/ledger.ipynb #a04de607

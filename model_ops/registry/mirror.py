@@ -32,18 +32,19 @@ def _there(source: str) -> bool:
     place = urlparse(source)
     return place.scheme != "file" or Path(url2pathname(place.path), "MLmodel").exists()
 
-def _seen(mlflow, settings: Settings) -> tuple[dict[str, int], dict[str, int]]:
-    "Digest → MLflow's version, and alias → version; empty where the model is not registered."
+def _seen(mlflow, settings: Settings) -> tuple[dict[int, str], dict[str, int]]:
+    "MLflow's version → digest of the package that it stands for, and alias → version; empty where the model is not registered."
     from mlflow.exceptions import MlflowException
-    try: registered = dict(mlflow.get_registered_model(settings.model).aliases)
+    try: aliased = mlflow.get_registered_model(settings.model).aliases
     except MlflowException as e:
         if e.error_code != "RESOURCE_DOES_NOT_EXIST": raise
         return {}, {}
-    found = {}
-    for version in mlflow.search_model_versions(f"name = '{settings.model}'"):
-        digest = version.tags.get(DIGEST)
-        if digest and _there(version.source): found[digest] = min(int(version.version), found.get(digest, int(version.version)))
-    return found, {alias: int(version) for alias, version in registered.items()}
+    versions = mlflow.search_model_versions(f"name = '{settings.model}'", order_by=["version_number ASC"])
+    return {int(v.version): v.tags[DIGEST] for v in versions if DIGEST in v.tags and _there(v.source)}, {alias: int(version) for alias, version in aliased.items()}
+
+def _right(alias: str, digest: str | None, there: dict[int, str], now: dict[str, int]) -> bool:
+    "Whether an alias is where it should be; two versions of one package are as good as one."
+    return alias not in now if digest is None else there.get(now.get(alias)) == digest
 
 # %% ../../nbs/registry/mirror.ipynb #d1e19666
 def sync(
@@ -59,15 +60,15 @@ def sync(
         there, now = _seen(mlflow, settings)
         _ensure(mlflow, settings)
         for version in versions:
-            if version.digest in there: continue
+            if version.digest in there.values(): continue
             if not (Path(settings.store)/version.digest).exists():
                 done.append(f"version {version.number} ({version.digest[:12]}) is not in the store, MLflow goes without it")
                 continue
-            there[version.digest] = _add(mlflow, settings, version.digest, version.number)
+            there[_add(mlflow, settings, version.digest, version.number)] = version.digest
             done.append(f"registered version {version.number} ({version.digest[:12]})")
         for alias, digest in wanted.items():
-            target = there.get(digest)
-            if target == now.get(alias) or digest and target is None: continue
+            target = next((number for number, d in there.items() if d == digest), None)
+            if _right(alias, digest, there, now) or digest and target is None: continue
             if target is None: mlflow.delete_registered_model_alias(settings.model, alias)
             else: mlflow.set_registered_model_alias(settings.model, alias, target)
             done.append(f"@{alias} is {digest[:12]}" if digest else f"@{alias} is nobody")
@@ -100,10 +101,11 @@ def differences(
     try:
         with runs.explained(settings, patience): there, now = _seen(runs.client(settings), settings)
     except TrackingError as e: return [str(e)]
-    called = {number: f"version {next((v.number for v in versions if v.digest == digest), '?')} ({digest[:12]})" for digest, number in there.items()}
-    told = [f"version {v.number} ({v.digest[:12]}) is missing (model-ops apply adds it)" for v in versions if v.digest not in there]
+    numbered = {v.digest: v.number for v in versions}
+    called = lambda digest: f"version {numbered.get(digest, '?')} ({digest[:12]})" if digest else "nobody"
+    told = [f"{called(v.digest)} is missing (model-ops apply adds it)" for v in versions if v.digest not in there.values()]
     for alias, digest in wanted.items():
-        if now.get(alias) == (there.get(digest) if digest else None): continue
-        says = called.get(now[alias], f"a version {now[alias]} that the ledger does not know") if alias in now else "nobody"
-        told.append(f"@{alias} is {says}, the ledger says {called.get(there.get(digest), digest[:12]) if digest else 'nobody'} (model-ops apply puts it right)")
+        if _right(alias, digest, there, now): continue
+        says = "nobody" if alias not in now else called(there[now[alias]]) if now[alias] in there else f"a version {now[alias]} that the ledger does not know"
+        told.append(f"@{alias} is {says}, the ledger says {called(digest)} (model-ops apply puts it right)")
     return told

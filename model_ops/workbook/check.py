@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import files, params
 from ..errors import ModelOpsError, ParameterError
 from .here import Declared, declared
+from .history import RECORDS
 
 # %% ../../nbs/workbook/check.ipynb #209acdb5
 def steps(
@@ -25,14 +26,14 @@ def steps(
     return {name: found[name] for name in _ordered({n: declared(p) for n, p in found.items()})}
 
 def _ordered(parts: dict[str, Declared]) -> list[str]:
-    "Names so that each step comes after those whose outputs it reads."
+    "Names so that each step comes after those whose outputs it reads; where that leaves a choice, as people tell it."
     maker = {out: name for name, d in parts.items() for out in d.outputs}
     needs = {name: {maker[m] for r in d.reads for m in maker if r == m or r.startswith(f"{m}/") if maker[m] != name} for name, d in parts.items()}
     order: list[str] = []
     while len(order) < len(parts):
         ready = [n for n in parts if n not in order and needs[n] <= set(order)]
         if not ready: raise ParameterError(f"The steps {', '.join(sorted(set(parts) - set(order)))} read each other's outputs in a circle.", "A pipeline has a beginning.")
-        order.append(sorted(ready, key=lambda n: (len(needs[n]), list(parts).index(n)))[0])
+        order.append(min(ready, key=lambda n: (list(RECORDS).index(n) if n in RECORDS else len(RECORDS), n)))
     return order
 
 # %% ../../nbs/workbook/check.ipynb #1b03e813

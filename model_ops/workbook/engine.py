@@ -224,10 +224,12 @@ class Run:
             where = f" in cell {cell.number} of {len(self._todo)} ({hide(cell.title)}):\n{excerpt(hide(node.source), line)}\n"
             self._tell("cell failed", cell=cell.index, number=cell.number, id=cell.id, title=cell.title, seconds=seconds, error=trouble.error, value=short(value, 1000))
         self._tell("failed", seconds=round(time.monotonic() - self._start, 3), error=trouble.error, value=short(value, 1000))
-        said = f"{trouble.error}: {short(value, 1000)}" if value else trouble.error
-        return StepError(f"Step '{self.step}' failed{where or ': '}{said}{chr(10) if where else ''}", todo=" ".join(filter(None, [trouble.todo, self.open_it])),
-                         step=self.step, cell=cell.index if cell else None, cell_id=cell.id if cell else "", source=hide(node.source) if cell else "",
-                         line=line, error=trouble.error, value=value, exit_code=trouble.exit_code, raised=trouble.raised)
+        wrong = f"Step '{self.step}' failed{where or ': '}{trouble.error}{': ' if value else ''}{short(value, 1000)}"
+        todo = " ".join(filter(None, [trouble.todo, self.open_it]))
+        error = StepError(wrong, todo=todo, step=self.step, cell=cell.index if cell else None, cell_id=cell.id if cell else "", source=hide(node.source) if cell else "",
+                          line=line, error=trouble.error, value=value, exit_code=trouble.exit_code, raised=trouble.raised)
+        error.args = ("\n".join(filter(None, [wrong, todo])),)  # source in between: each sentence on a line of its own
+        return error
 
 def _error_output(trouble: Trouble):
     "A trouble of ours as an output of the cell, where a reader looks for it."

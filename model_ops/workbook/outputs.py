@@ -31,7 +31,7 @@ class Text:
         redactor: Redactor,       # what to hide
         limit: int = TEXT_LIMIT,  # characters kept: half from the beginning, half from the end
     ):
-        self.limit, self.cut, self._end = limit, 0, limit - limit // 2
+        self.limit, self._end, self._gone = limit, limit - limit // 2, 0
         self._stream, self._line = RedactedStream(redactor), ""
         self._head, self._tail = [], deque()
         self._head_size = self._tail_size = 0
@@ -40,6 +40,11 @@ class Text:
     def size(self) -> int:
         "Characters held."
         return self._head_size + self._tail_size + len(self._line)
+
+    @property
+    def cut(self) -> int:
+        "Characters that are missing."
+        return self._gone + max(0, self._tail_size - self._end)
 
     def add(self,
         piece: str,  # the next piece
@@ -60,9 +65,8 @@ class Text:
     def __str__(self) -> str:
         "The beginning, what was cut, and the end."
         tail = "".join(self._tail)
-        over = max(0, len(tail) - self._end)
-        note = f"\n‹{self.cut + over:,} characters cut here: a cell keeps {self.limit:,}›\n" if self.cut + over else ""
-        return "".join(self._head) + note + tail[over:]
+        note = f"\n‹{self.cut:,} characters cut here: a cell keeps {self.limit:,}›\n" if self.cut else ""
+        return "".join(self._head) + note + tail[max(0, len(tail) - self._end):]
 
     def _lines(self, text: str) -> None:
         "Store whole lines; a line that is not finished may still be redrawn, unless it is very long."
@@ -78,12 +82,12 @@ class Text:
             self._head.append(text[:room])
             self._head_size += len(text[:room])
             text = text[room:]
-        if len(text) > self.limit: self.cut, text = self.cut + len(text) - self.limit, text[-self.limit:]
+        if len(text) > self.limit: self._gone, text = self._gone + len(text) - self.limit, text[-self.limit:]
         if text: self._tail.append(text); self._tail_size += len(text)
         while self._tail and self._tail_size - len(self._tail[0]) >= self._end:
             gone = len(self._tail.popleft())
             self._tail_size -= gone
-            self.cut += gone
+            self._gone += gone
 
 # %% ../../nbs/workbook/outputs.ipynb #75eb06d5
 @dataclass

@@ -134,13 +134,17 @@ def alone(
         finally: f.seek(0); f.truncate()
 
 # %% ../../nbs/workbook/pipeline.ipynb #9837cc2a
+def _environment() -> None:
+    "What DVC and its stages need to know."
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+
 def dvc(
     *words: str,  # a DVC command, as typed
     root: Path,   # the workbook's root
 ) -> int:
     "Run a DVC command in the workbook; returns its exit code."
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    _environment()
     from dvc.cli import main
     with contextlib.chdir(root): return main([*words])
 
@@ -149,10 +153,23 @@ def repro(
     root: Path,          # the workbook's root
     force: bool = False, # also those that are up to date
 ) -> None:
-    "Bring steps up to date; raises `StepError` where one fails (what failed was said by the step itself)."
+    "Bring steps up to date; raises `StepError` where one fails (the step itself has said why)."
+    _environment()
     if not (root/".dvc").is_dir(): dvc("init", "-q", *([] if (root/".git").exists() else ["--no-scm"]), root=root)
-    code = dvc("repro", "-q", *(["--force"] if force else []), *targets, root=root)
-    if code: raise StepError("The pipeline stopped." if code != 130 else "Stopped by Ctrl-C.", "Outputs of earlier runs are as they were.", "The message above says what to do; the failed notebook is in runs/failed/.", code=code)
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    with contextlib.chdir(root), Repo(str(root)) as repo:
+        try: repo.reproduce(targets=list(targets) or None, force=force)
+        except DvcException as e: raise _explained(e) from e
+
+def _explained(error: Exception) -> Exception:
+    "DVC's exception as one of ours; of a step that failed, the step has spoken already."
+    cause = error
+    while cause.__cause__ is not None: cause = cause.__cause__
+    code = getattr(cause, "status", None)
+    if code in (130, -2): return KeyboardInterrupt()
+    if code is not None: return StepError("The pipeline stopped.", "Outputs of earlier runs are as they were; what failed is said above.", code=code)
+    return StepError(f"DVC could not go on: {cause}", "Outputs of earlier runs are as they were.", "dvc status -v says more.")
 
 def stale(
     root: Path,  # the workbook's root

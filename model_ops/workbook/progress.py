@@ -20,7 +20,7 @@ def title(
     lines = [line.strip() for line in cells[index]["source"].splitlines()]
     first = next((line for line in lines if line and not line.startswith("#|")), "")
     found = re.match(r"#+\s*(\w.*)", first) or next(_headings(cells[:index]), None)
-    return "".join(c if c.isprintable() else " " for c in (found[1] if found else first)).strip(" `*_") or "code"
+    return "".join(c if c.isprintable() else " " for c in (found[1] if found else first)).strip(" `*_:") or "code"
 
 def _headings(cells: Sequence[dict]):
     "The headings of Markdown cells, the last first."

@@ -61,10 +61,15 @@ class TestLearn:
         assert learn(table(sent=clock), target="late").time is None
         assert learn(table(sent=clock), target="late", time="sent").time == "sent"
 
-    @pytest.mark.parametrize("text, dtype, zone", [("2024-01-0{}", "date", ""), ("2024-01-0{} 10:00", "datetime", ""), ("2024-01-0{}T10:00:00Z", "datetime", "UTC")])
+    @pytest.mark.parametrize("text, dtype, zone", [
+        ("2024-01-0{}", "date", ""), ("2024-01-0{} 10:00", "datetime", ""), ("2024-01-0{}T10:00:00Z", "datetime", "UTC")])
     def test_time_told_as_text(self, text, dtype, zone):
         column = learn(table(sent=pl.Series([text.format(1 + i % 5) for i in range(200)])), target="late", time="sent").columns["sent"]
         assert (column.dtype, column.timezone) == (dtype, zone)
+
+    def test_a_datetime_told_as_text(self):
+        found = learn(table(sent=pl.Series([f"2024-01-0{1 + i % 5}T10:00:00+02:00" for i in range(200)])), target="late", dtypes={"sent": "datetime"})
+        assert (found.columns["sent"].dtype, found.columns["sent"].timezone) == ("datetime", "UTC")
 
     def test_dtypes_told(self):
         frame = table(zip=pl.int_range(200, eager=True) % 9 + 53_000)
@@ -111,7 +116,13 @@ class TestLearn:
         (table(empty=None), dict(target="late", roles={"empty": "feature"}), ContractError, "has no value"),
         (table(), dict(target="depot", task="regression"), ContractError, "needs a number"),
         (table(), dict(target="kilos", task="binary"), ContractError, "fractions"),
-        (table(), dict(target="late", positive="maybe"), ContractError, "'maybe' does not occur"),
+        (table(), dict(target="late", positive="maybe"), ContractError, "no class 'maybe'"),
+        (table(), dict(target="kilos", positive="yes"), ContractError, "Only a binary task"),
+        (table(), dict(target="late", roles={"kilos": "target"}), ContractError, "not 2"),
+        (table(), dict(target="late", time="kilos", roles={"depot": "time"}), ContractError, "not a text"),
+        (table(sent=pl.lit("yesterday")), dict(target="late", time="sent"), ContractError, "not a text"),
+        (table(), dict(target="late", roles={"depot": "weight"}), ContractError, "a weight is a number"),
+        (table(sent=pl.lit("yesterday")), dict(target="late", dtypes={"sent": "datetime"}), ContractError, "'yesterday'"),
         (table(), dict(target="late", dtypes={"depot": "number"}), ContractError, "such as"),
         (table(n=pl.Series([0, 1, 2, 0] * 50)), dict(target="n", task="binary"), ContractError, "3 classes"),
         (table(n=pl.Series([[1]] * 200)), dict(target="late", roles={"n": "feature"}), ContractError, "List(Int64)"),
@@ -122,7 +133,8 @@ class TestLearn:
 
     def test_from_pandas_columns_and_rows(self, contract):
         frame = table()
-        for other in [frame.to_pandas(), frame.to_dict(as_series=False), frame.to_dicts(), frame.to_arrow(), frame.lazy()]: assert learn(other, target="late") == contract
+        for other in [frame.to_pandas(), frame.to_dict(as_series=False), frame.to_dicts(), frame.to_arrow(), frame.lazy()]:
+            assert learn(other, target="late") == contract
 
     def test_duplicate_names_are_refused(self):
         with pytest.raises(DataError, match="same name"): learn(pd.DataFrame([[1, 2]], columns=["a", "a"]), target="a")
@@ -138,8 +150,9 @@ class TestFile:
         assert list(json.loads(contract.to_json())["columns"]["depot"]) == ["dtype", "role", "why", "categories"]
 
     @pytest.mark.parametrize("edit", [
-        dict(role="featrue"), dict(dtype="float"), dict(low=3, high=1), dict(low="Monday"), dict(low=True), dict(severities={"range": "error"}), dict(severities={"ranges": "warn"}),
-        dict(dtype="text"), dict(dtype="category", categories=["a", "a"]), dict(timezone="UTC"), dict(role="weight", dtype="category"), dict(surplus=1), dict(role="target"),
+        dict(role="featrue"), dict(dtype="float"), dict(low=3, high=1), dict(low="Monday"), dict(low=True), dict(severities={"range": "error"}),
+        dict(severities={"ranges": "warn"}), dict(dtype="text"), dict(dtype="category", categories=["a", "a"]), dict(timezone="UTC"),
+        dict(role="weight", dtype="category"), dict(surplus=1), dict(role="target"), dict(role="time", dtype="category"),
     ])
     def test_wrong_edits_are_refused_by_name(self, contract, edit):
         data = json.loads(contract.to_json())
@@ -164,7 +177,8 @@ class TestCheck:
         assert found.found == [] and found.rejected == 0 and "All 200 rows" in found.summary
 
     def test_counts(self, contract):
-        bad = table(kilos=pl.when(pl.int_range(200) < 3).then(None).otherwise("kilos"), depot=pl.when(pl.int_range(200) < 5).then(pl.lit("Rom")).otherwise("depot"))
+        bad = table(kilos=pl.when(pl.int_range(200) < 3).then(None).otherwise("kilos"),
+                    depot=pl.when(pl.int_range(200) < 5).then(pl.lit("Rom")).otherwise("depot"))
         found = check(contract, bad)
         assert {(v.column, v.rule): v.count for v in found.found} == {("kilos", "nulls"): 3, ("depot", "categories"): 5}
         assert (found.affected_rows, found.affected_columns, found.rejected, found.rejected_rows) == (5, 2, 3, "0-2")
@@ -176,8 +190,9 @@ class TestCheck:
         assert [(v.rule, v.count, v.examples[0].value) for v in found] == [("range", 1, "-inf")]
 
     def test_dates_have_ranges_if_people_write_them(self):
-        contract = Contract(task="binary", positive="true", columns={"late": Column(dtype="boolean", role="target", categories=["false", "true"]),
-                                                                     "sent": Column(dtype="date", low="2024-01-01", high="2024-12-31", severities={"range": "enforce"})})
+        contract = Contract(task="binary", positive="true", columns={
+            "late": Column(dtype="boolean", role="target", categories=["false", "true"]),
+            "sent": Column(dtype="date", low="2024-01-01", high="2024-12-31", severities={"range": "enforce"})})
         clean, found = enforce(contract, {"late": [True, False], "sent": [date(2024, 5, 1), date(2025, 1, 1)]})
         assert clean.height == 1 and found.found[0].examples[0].value == "2025-01-01" and found.found[0].allowed == "2024-01-01 to 2024-12-31"
 
@@ -212,10 +227,17 @@ class TestCheck:
             assert "<script" not in shown and len(shown) < 20_000
         with pytest.raises(ContractError): enforce(contract, frame.drop(name))
 
+    def test_wide_tables_are_shown_in_part(self):
+        frame = table().with_columns(pl.lit(float(i)).alias(f"x{i}") for i in range(2_000))
+        contract = learn(frame, target="late", roles={f"x{i}": "feature" for i in range(2_000)})
+        for record in [contract, check(contract, frame.with_columns(pl.selectors.starts_with("x") + 1))]:
+            assert " more " in str(record.__html__()) and len(str(record.__html__())) < 100_000
+
     @given(st.lists(st.booleans(), min_size=1, max_size=60))
     @settings(deadline=None, max_examples=50)
     def test_rejected_rows_are_the_broken_ones(self, broken):
-        contract = Contract(task="binary", positive="true", columns={"late": Column(dtype="boolean", role="target", categories=["false", "true"]), "x": Column(dtype="integer")})
+        late = Column(dtype="boolean", role="target", categories=["false", "true"])
+        contract = Contract(task="binary", positive="true", columns={"late": late, "x": Column(dtype="integer")})
         frame = pl.DataFrame({"late": [True] * len(broken), "x": [None if b else i for i, b in enumerate(broken)]}, schema={"late": pl.Boolean, "x": pl.Int64})
         found = check(contract, frame)
         assert found.rejected_index() == [i for i, b in enumerate(broken) if b] and found.rejected == sum(broken)
@@ -223,7 +245,8 @@ class TestCheck:
 
     def test_fast(self):
         rng, rows = np.random.default_rng(0), 300_000
-        frame = pl.DataFrame({"late": rng.random(rows) < 0.3} | {f"n{i}": rng.normal(size=rows) for i in range(20)} | {f"c{i}": rng.choice(["aa", "bb", "cc"], rows) for i in range(9)})
+        frame = pl.DataFrame({"late": rng.random(rows) < 0.3} | {f"n{i}": rng.normal(size=rows) for i in range(20)}
+                             | {f"c{i}": rng.choice(["aa", "bb", "cc"], rows) for i in range(9)})
         contract = learn(frame.head(1_000), target="late")
         spans = []
         for _ in range(3):
@@ -235,7 +258,8 @@ class TestCheck:
 
 class TestEnforce:
     def test_clean_is_as_the_contract_has_it(self, contract):
-        clean, found = enforce(contract, table(new=1).select("new", "depot", "kilos", "late").with_columns(pl.col("depot").cast(pl.Categorical), pl.col("kilos").cast(pl.String)))
+        other = table(new=1).select("new", pl.col("depot").cast(pl.Categorical), pl.col("kilos").cast(pl.String), "late")
+        clean, found = enforce(contract, other)
         assert clean.schema == table().schema and found.found == [] and found.extra == ["new"]
 
     def test_text_becomes_a_number_only_if_all_of_it_is_one(self, contract):
@@ -261,8 +285,14 @@ class TestEnforce:
 
     def test_rows_without_a_target_and_new_classes_are_rejected(self):
         contract = learn(table(), target="depot")
-        clean, found = enforce(contract, table(depot=pl.when(pl.int_range(200) == 1).then(None).when(pl.int_range(200) == 2).then(pl.lit("Rom")).otherwise("depot")))
+        row = pl.int_range(200)
+        clean, found = enforce(contract, table(depot=pl.when(row == 1).then(None).when(row == 2).then(pl.lit("Rom")).otherwise("depot")))
         assert clean.height == 198 and found.rejected_rows == "1-2"
+
+    def test_an_infinite_target_is_none(self):
+        contract = learn(table(), target="kilos")
+        clean, found = enforce(contract, table(kilos=pl.when(pl.int_range(200) == 9).then(float("inf")).otherwise("kilos")))
+        assert clean.height == 199 and ("nulls", "enforce", 1) in [(v.rule, v.severity, v.count) for v in found.found]
 
     def test_no_row_left(self, contract):
         with pytest.raises(ContractError, match="Every one of the 200 rows"): enforce(contract, table(kilos=pl.lit(None, dtype=pl.Float64)))

@@ -1,13 +1,11 @@
 "What a column of text holds: every value counts, nothing ambiguous is guessed, everything is said."
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 from model_ops.data.dtypes import dates, decide
 from model_ops.errors import DataError
-
-UTC = timezone.utc
 
 
 def read(values, **options):

@@ -96,6 +96,7 @@ def test_refused_queries(shop, query, words):
 
 def test_a_missing_database_is_not_created(shop):
     with pytest.raises(DataError, match="Did you mean 'shop.db'"): read("sqlite:///shp.db", query="SELECT 1", root=shop)
+    with pytest.raises(DataError, match="unable to open"): read(f"sqlite:///file:{shop}/shp.db?uri=true", query="SELECT 1")
     assert not (shop/"shp.db").exists()
 
 

@@ -114,13 +114,13 @@ def test_the_record_comes_back_and_shows_itself(tmp_path):
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.lists(st.integers(0, 31), min_size=2, max_size=6, unique=True), st.booleans())
 def test_every_row_is_somewhere_once(times, edges, gap):
     edges = sorted(edges)
-    pairs = list(zip(edges, edges[1:]))[::2 if gap else 1]
+    pairs = list(zip(edges, edges[1:], strict=False))[::2 if gap else 1]
     frame = pl.DataFrame({"t": times, "row": range(len(times))})
     assume(all(any(a <= t < b for t in times) for a, b in pairs))
     cut = split(frame, {str(i): list(p) for i, p in enumerate(pairs)}, time="t")
     rows = [r for f in cut.frames.values() for r in f["row"]]
     assert len(rows) == len(set(rows)) and len(rows) + cut.record.outside == len(times)
-    assert all(a <= t < b for (a, b), f in zip(pairs, cut.frames.values()) for t in f["t"])
+    assert all(a <= t < b for (a, b), f in zip(pairs, cut.frames.values(), strict=True) for t in f["t"])
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,4 +1,5 @@
 """One small package for the tests of this room: parcels that come late."""
+import os
 from types import SimpleNamespace
 import numpy as np
 import polars as pl
@@ -6,8 +7,10 @@ import pytest
 from model_ops.data.contract import learn
 from model_ops.data.encode import encode, target
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # boosting on busy cores is ten times slower without
 
-def make_parcels(n=1500, seed=0):
+
+def _parcels(n=1500, seed=0):
     rng = np.random.default_rng(seed)
     frame = pl.DataFrame({"number": np.arange(n) * 7 + 1000, "depot": rng.choice(["Bonn", "Köln", "Ulm"], n), "kilos": rng.gamma(2, 3, n).round(2),
                           "day": rng.integers(1, 8, n), "fragile": rng.random(n) < 0.3})
@@ -17,32 +20,44 @@ def make_parcels(n=1500, seed=0):
     return frame.with_columns(kilos=pl.when(pl.int_range(n) % 20 == 3).then(None).otherwise("kilos"))
 
 
-def make_case(model, target_name="late", ignore=("weight_class", "minutes"), threshold=0.4, **more):
-    frame = make_parcels()
+def _case(model, target_name="late", ignore=("weight_class", "minutes"), threshold=0.4, **more):
+    frame = _parcels()
     contract = learn(frame[:1000], target=target_name, roles={"number": "id", **{c: "ignore" for c in ignore}}, **more)
     X, y = encode(contract, frame).X, target(contract, frame)
     return SimpleNamespace(frame=frame, contract=contract, X=X, y=y, model=model.fit(X[:1000], y[:1000]), threshold=threshold)
 
 
-def write(folder, case, **more):
+def _write(folder, case, **more):
     from model_ops.package.build import write_package
     facts = dict(model=case.model, X=case.X[1000:], contract=case.contract, threshold=case.threshold, params={"max_iter": 20}, windows={"train": {"rows": 1000}, "validation": {"rows": 500}})
     return write_package(folder, **{**facts, **more})
 
 
 @pytest.fixture(scope="session")
+def make_case():
+    "A frame, its contract, encoded rows, and the given model fitted on the first 1,000 of 1,500."
+    return _case
+
+
+@pytest.fixture(scope="session")
+def write():
+    "Write the package of a case."
+    return _write
+
+
+@pytest.fixture(scope="session")
 def boosted():
     from sklearn.ensemble import HistGradientBoostingClassifier
-    return make_case(HistGradientBoostingClassifier(max_iter=20, random_state=0))
+    return _case(HistGradientBoostingClassifier(max_iter=20, random_state=0))
 
 
 @pytest.fixture(scope="session")
 def native():
     from sklearn.ensemble import HistGradientBoostingClassifier
-    return make_case(HistGradientBoostingClassifier(max_iter=20, random_state=0, categorical_features=[0]))
+    return _case(HistGradientBoostingClassifier(max_iter=20, random_state=0, categorical_features=[0]))
 
 
 @pytest.fixture
 def package(tmp_path, boosted):
-    write(tmp_path / "package", boosted)
+    _write(tmp_path / "package", boosted)
     return tmp_path / "package"

@@ -1,5 +1,5 @@
 """The ledger: append-only, one winner, nothing touched when it is locked or damaged, and a cure that works."""
-import multiprocessing, os, signal, sqlite3, subprocess, time
+import multiprocessing, os, resource, signal, sqlite3, subprocess, time
 from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -140,6 +140,25 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path/"file").write_text("")
     with pytest.raises(LedgerError, match="out of reach.*settings.ini"): Ledger(f"sqlite:///{tmp_path}/file/ledger.db").register(A)
 
+def _write_beyond_the_limit(ledger, answer):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    size = ledger.file.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try: ledger.append("keep", after=1, champion=A, who="x", why="y"*100_000)
+    except LedgerError as e: answer.put(str(e))
+
+def test_no_room_to_write_leaves_the_ledger_as_it_was(ledger):
+    answer = FORK.Queue()
+    child = FORK.Process(target=_write_beyond_the_limit, args=(ledger, answer))
+    child.start()
+    assert "Nothing was changed" in answer.get(timeout=20)
+    child.join()
+    assert len(ledger.entries()) == 1 and ledger.append("keep", after=1, champion=A, who="x", why="y").seq == 2
+
+@pytest.mark.parametrize(("complaint", "told"), [("database or disk is full", "Free some space"), ("database is locked", "fuser"), ("connection refused", "settings.ini")])
+def test_each_complaint_has_its_cure(tmp_path, complaint, told):
+    assert told in str(module._explain(sqlite3.OperationalError(complaint), tmp_path/"ledger.db", "ledger.db", 10))
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 def test_a_ledger_in_memory_is_refused(url):
     with pytest.raises(LedgerError, match="names no file"): Ledger(url)
@@ -178,7 +197,7 @@ def test_hostile_text_stays_text(ledger):
     ledger.append("keep", after=1, champion=A, who="<script>alert(1)</script>", why="\"'; DROP TABLE ledger_entries; --")
     assert "<script>" not in str(ledger.__html__()) and ledger.head().why.startswith("\"';")
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(st.lists(st.sampled_from([A, B, C, None]), max_size=6), st.sampled_from([A, B, C, "d"*64, None]))
 def test_the_opponent_is_the_newest_other_champion(tmp_path_factory, champions, challenger):
     ledger = at(tmp_path_factory.mktemp("ledger"))

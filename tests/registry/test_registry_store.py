@@ -30,7 +30,7 @@ def test_there_and_back(store, tmp_path):
     assert {str(p.relative_to(copy)): p.read_bytes() for p in copy.rglob("*") if p.is_file()} == {str(p.relative_to(tmp_path/"package")): p.read_bytes() for p in (tmp_path/"package").rglob("*") if p.is_file()}
     assert not [p for p in store.folder.iterdir() if p.name.startswith(".")]
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 @given(st.lists(st.binary(max_size=50), max_size=5))
 def test_one_folder_for_each_content(tmp_path_factory, contents):
     folder = tmp_path_factory.mktemp("store")

@@ -81,8 +81,9 @@ def test_a_secret_is_nowhere(notebook, tmp_path, monkeypatch):
 
 
 def test_nothing_that_is_printed_or_shown_is_lost_and_an_overflow_says_so(notebook, tmp_path):
+    late = "import sys, threading, time\nparent = get_ipython().get_parent()\ndef work():\n    getattr(sys.stdout, 'set_thread_parent', print)(parent); time.sleep(0.2); print('late')\nthreading.Thread(target=work).start()"
     path = notebook("for i in range(5_000): print(i, flush=True)", "for i in range(1_500): display(i)", "for i in range(30): print('x'*99_999)", "import subprocess; _ = subprocess.run(['seq', '50000'])",
-                    "import threading\nthreading.Timer(0.3, lambda: print('late')).start()", "import time; time.sleep(0.6)")
+                    late, "time.sleep(0.6)")
     done = execute(path, tmp_path / "out.ipynb", quiet=True, events=tmp_path / "e.jsonl")
     cells = read(done.path)["cells"]
     assert "".join(cells[0]["outputs"][0]["text"]) == "".join(f"{i}\n" for i in range(5_000)) and len(cells[0]["outputs"]) == 1
@@ -90,7 +91,7 @@ def test_nothing_that_is_printed_or_shown_is_lost_and_an_overflow_says_so(notebo
     printed = "".join(cells[2]["outputs"][0]["text"])
     assert len(printed) < 1_000_100 and "‹2,000,000 characters cut here: a cell keeps 1,000,000›" in printed
     assert "".join(cells[3]["outputs"][0]["text"]).split() == [str(i) for i in range(1, 50_001)]
-    assert cells[4]["outputs"][0]["text"] == ["late\n"] and cells[5]["outputs"] == []
+    assert cells[4]["outputs"][0]["text"] == ["late\n"] and cells[5]["outputs"] == []  # from a thread, after its cell had ended
     assert [e["cut"] for e in cells_of(tmp_path / "e.jsonl") if e["event"] == "cell finished"] == [0, 0, 2_000_000, 0, 0, 0]
 
 
