@@ -44,7 +44,7 @@ STYLE = Markup("""<style>
 .mo h3{font-size:1.1rem;margin:.2rem 0 .4rem}.mo p{margin:.3rem 0}.mo .lead{font-size:1.15rem;margin:.2rem 0 .6rem}
 .mo .scroll{overflow-x:auto}.mo table{border-collapse:collapse;margin:.4rem 0;font-size:13px}
 .mo th,.mo td{padding:.2rem .6rem;border-bottom:1px solid rgba(128,128,128,.3);text-align:left;vertical-align:middle;max-width:26rem;overflow-wrap:anywhere}
-.mo td:not(.num){min-width:5.5rem}
+.mo td:not(.num){min-width:5.5rem}.mo td:first-child{min-width:8.5rem}
 .mo th{font-weight:600;white-space:nowrap}.mo td.num,.mo th.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .mo .badge{display:inline-block;padding:0 .5em;border-radius:.7em;font-weight:600;font-size:.85em;white-space:nowrap;border:1px solid transparent}
 .mo .good{background:#d7efe4;color:#0b5138}.mo .bad{background:#fbdcd3;color:#7d2207}.mo .open{background:#e8e6f3;color:#3d3566}.mo .plain{background:#e9ecef;color:#343a40}

@@ -153,10 +153,13 @@ def _learn_target(
     task: str,       # as told, or empty
 ) -> tuple[Column, str, dict[str, int]]:
     "The target's column, the task, and how many rows each class has."
-    values = raw.drop_nulls().drop_nans() if raw.dtype.is_float() else raw.drop_nulls()
+    values = read_column(raw, column.dtype, column.timezone)[0].drop_nulls()
     labels, unread = read_column(values, "category")
     counts = {} if unread is not None else dict(labels.value_counts().iter_rows())
     if not task: task = "binary" if len(counts) == 2 else "regression" if not counts or _is_measure(column, counts) else "multiclass"
+    if values.n_unique() == 1:
+        raise DataError(f"The target {raw.name!r} has one {'value' if task == 'regression' else 'class'} only: {str(values[0])!r} in all {len(values):,} rows.",
+                        "It must vary to be learned.", "Take a larger window, or another target.", column=raw.name)
     _check_target(raw.name, column, task, counts)
     if task == "regression": return column.model_copy(update=_range(values)), task, {}
     dtype = "integer" if column.dtype == "number" else column.dtype
@@ -172,9 +175,6 @@ def _check_target(target: str, column: Column, task: str, counts: dict[str, int]
     if not counts:
         raise ContractError(f"The target {target!r} holds fractions or dates.", f"Classes of a {task} target are text, whole numbers, true and false.",
                             column=target)
-    if len(counts) == 1:
-        raise DataError(f"The target {target!r} has one class only: {next(iter(counts))!r} in all {sum(counts.values()):,} rows.",
-                        "Two classes or more are needed.", "Take a larger window, or another target.", column=target)
     if task == "binary" and len(counts) > 2:
         raise ContractError(f"The target {target!r} has {len(counts):,} classes.", "A binary target has two.", "Set task to multiclass.", column=target)
 

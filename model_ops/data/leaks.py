@@ -94,14 +94,13 @@ def _targets(values: pl.Series, task: str, positive: str) -> list[np.ndarray]:
     asked = [(words == c).to_numpy().astype(float) for c in ([positive] if task == "binary" else words.unique().sort())]
     return [y for y in asked if 2*FEWEST <= y.sum() <= len(y) - 2*FEWEST]
 
-def _half(frame: pl.DataFrame, time: str | None, targets: list[np.ndarray], seed: int) -> np.ndarray:
+def _half(frame: pl.DataFrame, time: str | None, classes: list[np.ndarray], seed: int) -> np.ndarray:
     "Which rows to fit: the earlier half; without time, or where one half would lack a class, a random half of each class."
-    middle = frame.height//2
     if time:
-        earlier = np.argsort(np.argsort(frame[time].to_physical().to_numpy(), kind="stable")) < middle
-        if all(min(np.ptp(y[earlier]), np.ptp(y[~earlier])) > 0 and min(y[h].sum() for h in (earlier, ~earlier)) >= min(FEWEST, y.sum()/4) for y in targets): return earlier
+        earlier = np.argsort(np.argsort(frame[time].to_physical().to_numpy(), kind="stable")) < frame.height//2
+        if all(FEWEST <= y[h].sum() <= len(y[h]) - FEWEST for y in classes for h in (earlier, ~earlier)): return earlier
     fit = np.zeros(frame.height, bool)
-    fit[np.lexsort((np.random.default_rng(seed).random(frame.height), *[y for y in targets if set(np.unique(y)) == {0, 1}]))[::2]] = True
+    fit[np.lexsort((np.random.default_rng(seed).random(frame.height), *classes))[::2]] = True  # every second row, class by class
     return fit
 
 def _alone(frame: pl.DataFrame, columns: list[str], targets: list[np.ndarray], fit: np.ndarray, regression: bool) -> dict[str, float]:
@@ -227,6 +226,20 @@ def _repeated(frame: pl.DataFrame) -> Leak | None:
 # %% ../../nbs/data/leaks.ipynb #a5de6666
 ROWS = 20_000  # that predictions and sums are tried on
 
+def _fitted(few: pl.DataFrame, contract, features: list[str], seed: int) -> tuple[list[Leak], list[str]]:
+    "What the rules find that predict the target: one column alone, and sums; and what was not tried."
+    target, regression = few[contract.target], contract.task == "regression"
+    targets = _targets(target, contract.task, contract.positive)
+    if not targets: return [], [f"The {few.height:,} rows are too few to fit anything: in each of two halves, {FEWEST} rows of each class are needed."]
+    fit = _half(few, contract.time, [] if regression else targets, seed)
+    values = _alone(few, features, targets, fit, regression)
+    words = "explains {:.1%} of the variance of the target's ranks" if regression else "reaches ROC AUC {:.3f}"
+    alone = [Leak(columns=[c], rule="predicts alone", evidence=f"Alone it {words.format(v)} on rows it has not seen.", value=round(v, 6)) for c, v in sorted(values.items(), key=lambda i: -i[1]) if v >= ENOUGH]
+    if contract.task == "multiclass": return alone, []
+    parts = [c for c in features if values[c] < (0.999 if regression else ENOUGH)]  # with a column that nearly is the target, any sum would be one
+    sums, notes = _sums(few, parts + ([contract.time] if contract.time else []), _numbers(target) if regression else targets[0], fit, regression)
+    return alone + sums, notes
+
 def find_leaks(
     frame: pl.DataFrame,  # as a rule the training window
     contract,             # a `Contract`: target, time, features, task and positive are asked
@@ -234,28 +247,18 @@ def find_leaks(
     seed: int = 0,        # of the rows that are tried, in a table that has more than `ROWS`
 ) -> Leaks:
     "What looks like a leak; nothing is changed."
-    missing = [c for c in (contract.target, contract.time) if c and c not in frame.columns]
+    target, time = contract.target, contract.time
+    missing = [c for c in (target, time) if c and c not in frame.columns]
     if missing: raise DataError(f"The table has no column {missing[0]!r}, which the contract names.", nearest(missing[0], frame.columns), "Read the table again, or change the contract.")
-    target, time, regression = contract.target, contract.time, contract.task == "regression"
     features = [c for c in contract.features if c in frame.columns]
     usable = pl.col(target).is_finite() if frame.schema[target].is_float() else pl.col(target).is_not_null()
-    few = sample(frame.filter(usable if time is None else usable & pl.col(time).is_not_null()), ROWS, seed)
-    copies = {c: e for c in features if (e := _copy(few[c], few[target], regression))}
-    found, notes = [Leak(columns=[c], rule="copy of target", evidence=e) for c, e in copies.items()], []
-    if targets := _targets(few[target], contract.task, contract.positive):
-        fit, left = _half(few, time, targets, seed), [c for c in features if c not in copies]
-        values = _alone(few, left, targets, fit, regression)
-        words = "explains {:.1%} of the variance of the target's ranks" if regression else "reaches ROC AUC {:.3f}"
-        found += [Leak(columns=[c], rule="predicts alone", evidence=f"Alone it {words.format(v)} on rows it has not seen.", value=round(v, 6)) for c, v in sorted(values.items(), key=lambda i: -i[1]) if v >= ENOUGH]
-        if contract.task != "multiclass":  # a column that nearly is the target would make a sum of any other
-            parts = [c for c in left if values[c] < (0.999 if regression else ENOUGH)] + ([time] if time else [])
-            sums, notes = _sums(few, parts, _numbers(few[target]) if regression else targets[0], fit, regression)
-            found += sums
-    else: notes.append(f"The {few.height:,} rows are too few to fit anything: in each of two halves, {FEWEST} rows of each class are needed.")
-    if time: found += [leak for c in features if frame.schema[c] in (pl.Date, pl.Datetime) and frame.schema[time].is_temporal() and (leak := _after(frame, c, time))]
-    found += [leak for c in features if (leak := _identifier(frame[c]))]
-    whole = [c for c in frame.columns if c in (*features, target, time)]
-    found += [leak for leak in [_repeated(frame.select(whole))] if leak]
+    few = sample(frame.filter(usable & pl.col(time).is_not_null() if time else usable), ROWS, seed)
+    copies = {c: evidence for c in features if (evidence := _copy(few[c], few[target], contract.task == "regression"))}
+    found, notes = _fitted(few, contract, [c for c in features if c not in copies], seed)
+    found = [Leak(columns=[c], rule="copy of target", evidence=evidence) for c, evidence in copies.items()] + found
+    if time and frame.schema[time].is_temporal(): found += [_after(frame, c, time) for c in features if frame.schema[c] in (pl.Date, pl.Datetime)]
+    found += [_identifier(frame[c]) for c in features] + [_repeated(frame.select(c for c in frame.columns if c in (*features, target, time)))]
+    found = [leak for leak in found if leak]
     return Leaks(summary=_summary(found, len(features)), found=found, rows=few.height, notes=notes)
 
 def _summary(found: list[Leak], features: int) -> str:

@@ -36,6 +36,7 @@ class ColumnProfile(BaseModel):
     rest: list[str] = []         # rarer ones, known by name, counted as `other`
     open: bool = False           # there were more than could be named, so every other name counts as `other`
     counts: list[list[int]]      # rows by chunk and cell
+    once: list[int] = []         # of the reference, by chunk: rows whose category stands in no other row
     count: int = 0               # values that the facts below speak of: present and finite
     low: float | None = None     # the smallest of them, exact
     high: float | None = None    # the largest
@@ -142,8 +143,13 @@ def _fix(values: pl.Series, type: str) -> dict:
         finite = values.filter(values.is_finite()).sort().to_numpy()
         return dict(edges=_edges(finite), shift=float(finite.mean()) if len(finite) and np.isfinite(finite.mean()) else 0.0)
     if type == "boolean": return dict(categories=["false", "true"])
-    found = values.drop_nulls().value_counts(name="rows").sort(["rows", values.name], descending=[True, False])[values.name].to_list()
+    found = values.alias("name").drop_nulls().value_counts(name="rows").sort(["rows", "name"], descending=[True, False])["name"].to_list()
     return dict(categories=found[:MOST], rest=found[MOST:KNOWN], open=len(found) > KNOWN)
+
+def _once(values: pl.Series, chunk: np.ndarray, chunks: int) -> list[int]:
+    "By chunk, the rows whose category stands in no other row."
+    alone = (values.is_unique() & values.is_not_null()).to_numpy()
+    return np.bincount(chunk[alone], minlength=chunks).tolist() if alone.any() else []
 
 def _count(values: pl.Series, fixed: dict, type: str, chunk: np.ndarray, chunks: int) -> dict:
     "The counts by chunk and cell, and the facts about the values."
@@ -289,7 +295,8 @@ def _first(values: dict[str, pl.Series], contract: Contract | None, time: str | 
             read = _read(raw, type)
             if read is None: raise DataError(f"Column {n!r} holds {dtype} values that are no {type}.", f"The contract calls it {type}.", "Check the table against the contract first.", column=n)
             fixed = _fix(read, type)
-            columns[n] = ColumnProfile(type=type, dtype=dtype, role=column.role if column else "", **fixed, **_count(read, fixed, type, ids, chunks))
+            once = _once(read, ids, chunks) if type == "category" else []
+            columns[n] = ColumnProfile(type=type, dtype=dtype, role=column.role if column else "", **fixed, **_count(read, fixed, type, ids, chunks), once=once)
     return dict(columns=columns, left_out=left_out)
 
 def _again(values: dict[str, pl.Series], like: Profile, ids: np.ndarray, chunks: int) -> dict:
@@ -330,9 +337,12 @@ def _same_cells(a: Profile, b: Profile) -> None:
 
 def _add(a: ColumnProfile, b: ColumnProfile, places: list[np.ndarray], chunks: int) -> ColumnProfile:
     counts = np.zeros((chunks, len(a.cells)), dtype=np.int64)
-    for part, place in zip((a, b), places, strict=True): counts[place] += part.table
+    once = np.zeros(chunks, dtype=np.int64)
+    for part, place in zip((a, b), places, strict=True):
+        counts[place] += part.table
+        if part.once: once[place] += part.once
     extreme = lambda pick, *values: pick((v for v in values if v is not None), default=None)
     plus = lambda x, y: x + y if x is not None and y is not None and math.isfinite(x + y) else None
     dtype = a.dtype if a.dtype == b.dtype or b.dtype == "empty" else b.dtype if a.dtype == "empty" else max(a.dtype, b.dtype)
-    return a.model_copy(update=dict(counts=counts.tolist(), dtype=dtype, count=a.count + b.count, low=extreme(min, a.low, b.low), high=extreme(max, a.high, b.high),
+    return a.model_copy(update=dict(counts=counts.tolist(), once=once.tolist() if once.any() else [], dtype=dtype, count=a.count + b.count, low=extreme(min, a.low, b.low), high=extreme(max, a.high, b.high),
                                     total=plus(a.total, b.total), squares=plus(a.squares, b.squares), novel=sorted({*a.novel, *b.novel})[:5]))

@@ -14,6 +14,7 @@ from .. import __version__, files
 from ..data.contract import Contract
 from ..data.encode import Encoder
 from ..errors import DataError
+from ..evaluate.intervals import significant
 from .card import card
 from .convert import Conversion, convert
 from .manifest import File, Input, Manifest, Origin, Window, verify
@@ -70,13 +71,13 @@ def write_package(
     profile: Record | None = None,        # the reference for drift
     params: dict | None = None,           # what the step was told
     windows: dict[str, dict] | None = None,  # by name: rows, from, to, digest
-    metrics: dict[str, float] | None = None, # on the validation window
+    metrics: dict[str, float] | None = None, # on the validation window; kept to six digits
     tolerance: float = 1e-5,              # difference of one probability that counts as equal
 ) -> Manifest:
     "Write the model package; returns its manifest."
     _check_fit(model, X, contract, threshold)
     conversion = convert(model, X, tolerance=tolerance)
-    origin = Origin(estimator=" ".join(model.__repr__(N_CHAR_MAX=5_000).split()), params=params or {}, windows={n: Window(**w) for n, w in (windows or {}).items()}, metrics=metrics or {})
+    origin = Origin(estimator=" ".join(model.__repr__(N_CHAR_MAX=5_000).split()), params=params or {}, windows={n: Window(**w) for n, w in (windows or {}).items()}, metrics={n: significant(v) for n, v in (metrics or {}).items()})
     manifest = _manifest(contract, threshold, profile, conversion, origin)
     contents = {"model.skops": dump(model), "contract.json": contract.to_json().encode(), **({"model.onnx": conversion.onnx} if conversion.onnx else {}),
                 **({"profile.json": profile.to_json().encode()} if profile else {})}

@@ -15,8 +15,9 @@ from .trusted import parts
 # %% ../../nbs/package/convert.ipynb #626cc872
 def _floor32(t: np.ndarray) -> np.ndarray:
     "The largest float32 values that are not above `t`, as float64."
-    with np.errstate(over="ignore"): near = t.astype(np.float32)
-    return np.where(near > t, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
+    with np.errstate(over="ignore"):
+        near = t.astype(np.float32)
+        return np.where(near > t, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
 
 def _boosted(model) -> list:
     return [tree for part in parts(model) for round_ in getattr(part, "_predictors", ()) for tree in round_]
@@ -90,7 +91,8 @@ class Parity(BaseModel):
     @property
     def summary(self) -> str:
         "The same in one sentence."
-        return f"Of {self.rows:,} rows {self.beyond:.2%} differ from scikit-learn by more than {self.tolerance:g}, the farthest by {self.largest:.2g}."
+        if not self.beyond: return f"ONNX and scikit-learn agree on all {self.rows:,} rows that were compared; the largest difference is {self.largest:.2g}."
+        return f"On {self.beyond:.2%} of {self.rows:,} rows ONNX and scikit-learn differ by more than {self.tolerance:g}; the largest difference is {self.largest:.2g}."
 
 def _shuffled(X: np.ndarray, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)

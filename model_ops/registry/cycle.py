@@ -11,7 +11,7 @@ import json, shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from .. import files
-from ..errors import LedgerError, ModelOpsError, PackageError
+from ..errors import LedgerError, PackageError
 from ..settings import Settings
 from ..workbook import check, pipeline
 

@@ -80,7 +80,7 @@ def importance(
     *,
     metric: str = "roc_auc",    # a name of evaluate.metrics
     repeats: int = 5,           # shuffles of each column
-    rows: int = 8_000,          # at most so many are used, drawn by the seed
+    rows: int = 5_000,          # at most so many are used, drawn by the seed
     seed: int = 0,              # the same seed gives the same shuffles
 ) -> list[Importance]:
     "The loss of the metric for each column, the most important first."
@@ -118,6 +118,7 @@ class Training(Record):
     notes: list[str] = []                      # what else should be known
 
     def model_post_init(self, context) -> None:
+        self.validation = {name: significant(value) for name, value in self.validation.items()}
         if not self.summary: self.summary = _summary(self)
 
     def display(self) -> Markup:
@@ -145,7 +146,7 @@ def _folds(t: Training) -> Iterator[Markup]:
     yield el("h3", "Cross-validation in time order")
     values = [(f"{f.start} to {f.end}", f.metrics.get(t.metric), None, None) for f in t.folds]
     yield el("div", plots.intervals(values, reference=t.validation.get(t.metric), reference_label="validation window", title=f"{_title(t.metric)} of each fold", x_label=_title(t.metric)))
-    yield el("p", "Each fold learned from all days before those it was tested on. Folds that fall off over time say that the world changes; folds that scatter, that a month's luck is larger than a small gain.", class_="muted")
+    yield el("p", "Each fold learned from all that came before the rows it was tested on. Folds that fall off over time say that the world changes; folds that scatter, that a month's luck is larger than a small gain.", class_="muted")
     yield table([[f"{f.start} to {f.end}", f.learned, f.tested, *f.metrics.values()] for f in t.folds], ["tested on", "learned from", "rows tested", *map(_title, t.folds[0].metrics)])
 
 def _importance(t: Training) -> Iterator[Markup]:

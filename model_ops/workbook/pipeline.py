@@ -10,7 +10,7 @@ import contextlib, datetime, fcntl, json, os, shutil, subprocess, sys, threading
 from dataclasses import dataclass
 from pathlib import Path
 from .. import files, params
-from ..errors import ConflictError, ModelOpsError, ParameterError, StepError, nearest
+from ..errors import ConflictError, ParameterError, StepError, nearest
 from ..settings import Settings
 from . import check
 from .here import VARIABLE, Declared, declared, publish
@@ -51,9 +51,9 @@ def provenance(
 # %% ../../nbs/workbook/pipeline.ipynb #eb29eb06
 def _load_later() -> threading.Thread:
     "Import what the end of a run needs, beside the notebook."
+    from model_ops.tracking import runs
     def load():
-        with contextlib.suppress(Exception):
-            import mlflow.tracking  # noqa: F401
+        with contextlib.suppress(Exception): runs.load()  # what is wrong with it is said when it is used
     thread = threading.Thread(target=load, daemon=True)
     thread.start()
     return thread
@@ -159,6 +159,7 @@ def repro(
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     with contextlib.chdir(root), Repo(str(root)) as repo:
+        repo.scm_context.quiet = True  # dvc.lock is a file like others; nobody needs to be told how to git add it
         try: repo.reproduce(targets=list(targets) or None, force=force)
         except DvcException as e: raise _explained(e) from e
 

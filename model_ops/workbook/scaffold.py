@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import files
 from ..errors import ModelOpsError, ParameterError, nearest
 from ..settings import Settings
-from . import check, pipeline
+from . import check, lab, pipeline
 
 # %% ../../nbs/workbook/scaffold.ipynb #f1ce2d52
 def _cells(name: str, reads: list[str]) -> list[tuple[str, str, list[str]]]:
@@ -78,7 +78,7 @@ def _fill(folder: Path, name: str) -> None:
         for file in (share/kind).iterdir():
             if file.name.endswith((".ipynb", ".yaml")): files.write(folder/target/file.name, file.read_bytes())
     (folder/"nbs"/"steps"/".notest").touch()
-    for source, target in {"settings.ini": "settings.ini", "gitignore": ".gitignore", "dvcignore": ".dvcignore"}.items():
+    for source, target in {"settings.ini": "settings.ini", "gitignore": ".gitignore", "gitattributes": ".gitattributes", "dvcignore": ".dvcignore", "workbook/index.ipynb": "nbs/index.ipynb"}.items():
         files.write(folder/target, (share/source).read_bytes())
     for file in ("README.md", "pyproject.toml"):
         files.write(folder/file, (share/"workbook"/file).read_text(encoding="utf-8").replace("{name}", name).replace("{package}", package))
@@ -93,5 +93,6 @@ def _version_control(folder: Path) -> None:
     if git("rev-parse", "--show-toplevel").stdout.strip() != str(folder): git("init", "-q")
     if pipeline.dvc("init", "-q", root=folder): raise ModelOpsError("DVC could not be set up in the new workbook.", todo="Is git installed?")
     for key in ("analytics", "check_update"): pipeline.dvc("config", "-q", f"core.{key}", "false", root=folder)
+    lab.git_setup(folder)
     git("add", "-A")
     git("commit", "-q", "-m", "A workbook")

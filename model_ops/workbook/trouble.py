@@ -32,6 +32,7 @@ def excerpt(
     lines = source.splitlines()
     first = max(0, line - 1 - around) if line else 0
     shown = list(enumerate(lines, 1))[first:first + 2*around + 1]
+    while shown and not shown[0][1].strip(): shown.pop(0)
     width = len(str(shown[-1][0])) if shown else 1
     more = [f"    … {len(lines)} lines in all"] if len(shown) < len(lines) else []
     return "\n".join([f"  {'→' if n == line else ' '} {n:>{width}}  {short(text, 150)}" for n, text in shown] + more)

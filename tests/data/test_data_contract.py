@@ -71,6 +71,10 @@ class TestLearn:
         found = learn(table(sent=pl.Series([f"2024-01-0{1 + i % 5}T10:00:00+02:00" for i in range(200)])), target="late", dtypes={"sent": "datetime"})
         assert (found.columns["sent"].dtype, found.columns["sent"].timezone) == ("datetime", "UTC")
 
+    def test_a_target_told_as_text(self):
+        found = learn(table(price=pl.Series([f"{i % 20}.50" for i in range(200)])), target="price", dtypes={"price": "number"})
+        assert (found.task, found.columns["price"].low, found.columns["price"].high) == ("regression", 0.5, 19.5)
+
     def test_dtypes_told(self):
         frame = table(zip=pl.int_range(200, eager=True) % 9 + 53_000)
         column = learn(frame, target="late", dtypes={"zip": "category"}).columns["zip"]
@@ -112,6 +116,7 @@ class TestLearn:
         (table().head(0), dict(target="late"), DataError, "no rows"),
         (pl.DataFrame(), dict(target="late"), DataError, "no columns"),
         (table(late=True), dict(target="late"), DataError, "one class only"),
+        (table(kilos=2.5), dict(target="kilos", task="regression"), DataError, "one value only: '2.5' in all 200 rows"),
         (table(late=pl.Series([None] * 200, dtype=pl.Boolean)), dict(target="late"), ContractError, "has no value"),
         (table(empty=None), dict(target="late", roles={"empty": "feature"}), ContractError, "has no value"),
         (table(), dict(target="depot", task="regression"), ContractError, "needs a number"),

@@ -158,3 +158,14 @@ def test_plain_papermill_keeps_its_own_error_for_a_cell_that_raises(notebook, tm
     done = papermill(notebook("x: int = 1", "1 / 0", "print('never')"), tmp_path / "out.ipynb", "--no-progress-bar", "--log-output")
     assert done.returncode == 1 and "PapermillExecutionError" in done.stderr and "ZeroDivisionError" in done.stderr
     assert "never" not in "".join(outputs(tmp_path / "out.ipynb")) and any(o.get("ename") == "ZeroDivisionError" for c in read(tmp_path / "out.ipynb")["cells"] for o in c.get("outputs", []))
+
+
+def test_papermill_options_have_their_effect(notebook, tmp_path):
+    import papermill
+    out = str(tmp_path / "out.ipynb")
+    path = notebook("rows: int = 3", "import time; time.sleep(1.1)\nprint('saved', 'so far')", f"'saved so far' in open({out!r}).read()")
+    papermill.execute_notebook(str(path), out, engine_name="model_ops", autosave_cell_every=1, progress_bar=False)
+    assert outputs(out)[-1] == "True"
+    with pytest.raises(StepError, match="limit of 0.5 s"):
+        papermill.execute_notebook(str(path), out, engine_name="model_ops", execution_timeout=0.5, progress_bar=False)
+    assert any(o.get("ename") == "TimeLimit" for c in read(out)["cells"] for o in c.get("outputs", []))
