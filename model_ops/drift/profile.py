@@ -23,7 +23,7 @@ Type = Literal["integer", "number", "boolean", "category", "text", "date", "date
 ORDERED = ("integer", "number", "text", "date", "datetime", "time", "duration")  # counted in bins; the others by category
 MOST = 50      # categories with a cell of their own
 KNOWN = 1_000  # category names kept; a column with more, nearly all different, is text
-LEVELS = np.array([0, 0.01, *np.arange(5, 100, 5)/100, 0.99, 1])  # the quantiles at which bins end
+LEVELS = np.array([0, 0.001, 0.01, *np.arange(5, 100, 5)/100, 0.99, 0.999, 1])  # the quantiles at which bins end
 
 class ColumnProfile(BaseModel):
     "The counts of one column, and what fixes its cells."
@@ -36,7 +36,7 @@ class ColumnProfile(BaseModel):
     rest: list[str] = []         # rarer ones, known by name, counted as `other`
     open: bool = False           # there were more than could be named, so every other name counts as `other`
     counts: list[list[int]]      # rows by chunk and cell
-    once: list[int] = []         # of the reference, by chunk: rows whose category stands in no other row
+    once: list[int] = []         # of the reference, by chunk: rows whose category stands in no other row; none where `open`
     count: int = 0               # values that the facts below speak of: present and finite
     low: float | None = None     # the smallest of them, exact
     high: float | None = None    # the largest
@@ -82,7 +82,8 @@ def _edges(
         places = np.unique((LEVELS*(len(values) - 1)).astype(int))
         quantiles = values[places]
         starts = np.union1d(quantiles, after(quantiles[1:][np.diff(quantiles) == 0]))
-    return np.union1d(starts, after(values[-1])).tolist()
+    with np.errstate(over="ignore"): edges = np.union1d(starts, after(values[-1]))
+    return edges[np.isfinite(edges)].tolist()
 
 # %% ../../nbs/drift/profile.ipynb #8fb35e15
 _FAMILIES = [(pl.Boolean, "boolean"), (pl.Date, "date"), (pl.Datetime, "datetime"), (pl.Time, "time"), (pl.Duration, "duration"), (pl.Null, "empty"),
@@ -295,7 +296,7 @@ def _first(values: dict[str, pl.Series], contract: Contract | None, time: str | 
             read = _read(raw, type)
             if read is None: raise DataError(f"Column {n!r} holds {dtype} values that are no {type}.", f"The contract calls it {type}.", "Check the table against the contract first.", column=n)
             fixed = _fix(read, type)
-            once = _once(read, ids, chunks) if type == "category" else []
+            once = _once(read, ids, chunks) if type == "category" and not fixed["open"] else []
             columns[n] = ColumnProfile(type=type, dtype=dtype, role=column.role if column else "", **fixed, **_count(read, fixed, type, ids, chunks), once=once)
     return dict(columns=columns, left_out=left_out)
 
@@ -322,7 +323,7 @@ def merge(
     chunks = sorted({*a.chunks, *b.chunks}) if a.time else [""]
     places = [np.searchsorted(chunks, part.chunks if a.time else [""]) for part in (a, b)]
     rows = np.zeros(len(chunks), dtype=np.int64)
-    for part, place in zip((a, b), places, strict=True): rows[place] += part.chunk_rows if a.time else part.rows
+    for part, place in zip((a, b), places, strict=True): rows[place] += np.array(part.chunk_rows if a.time else [part.rows], dtype=np.int64)
     columns = {n: _add(a.columns[n], b.columns[n], places, len(chunks)) for n in a.columns}
     differs = {d.model_dump_json(): d for d in (*a.differs, *b.differs)}
     return a.model_copy(update=dict(rows=a.rows + b.rows, chunks=chunks if a.time else [], chunk_rows=rows.tolist() if a.time else [], columns=columns,
@@ -340,7 +341,7 @@ def _add(a: ColumnProfile, b: ColumnProfile, places: list[np.ndarray], chunks: i
     once = np.zeros(chunks, dtype=np.int64)
     for part, place in zip((a, b), places, strict=True):
         counts[place] += part.table
-        if part.once: once[place] += part.once
+        if part.once: once[place] += np.array(part.once)
     extreme = lambda pick, *values: pick((v for v in values if v is not None), default=None)
     plus = lambda x, y: x + y if x is not None and y is not None and math.isfinite(x + y) else None
     dtype = a.dtype if a.dtype == b.dtype or b.dtype == "empty" else b.dtype if a.dtype == "empty" else max(a.dtype, b.dtype)

@@ -165,12 +165,12 @@ def repro(
 
 def _explained(error: Exception) -> Exception:
     "DVC's exception as one of ours; of a step that failed, the step has spoken already."
+    from dvc.stage.exceptions import StageCmdFailedError
     cause = error
     while cause.__cause__ is not None: cause = cause.__cause__
-    code = getattr(cause, "status", None)
-    if code in (130, -2): return KeyboardInterrupt()
-    if code is not None: return StepError("The pipeline stopped.", "Outputs of earlier runs are as they were; what failed is said above.", code=code)
-    return StepError(f"DVC could not go on: {cause}", "Outputs of earlier runs are as they were.", "dvc status -v says more.")
+    if not isinstance(cause, StageCmdFailedError): return StepError(f"DVC could not go on: {cause}.", "Outputs of earlier runs are as they were.", "dvc status -v says more.")
+    if str(cause).endswith(("exited with 130", "exited with -2")): return KeyboardInterrupt()
+    return StepError("The pipeline stopped.", "Outputs of earlier runs are as they were; what failed is said above.")
 
 def stale(
     root: Path,  # the workbook's root
