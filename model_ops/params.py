@@ -112,8 +112,15 @@ def convert(
     if base not in _PLAIN: raise ParameterError(f"{where} is declared as {kind}.", f"Types are {', '.join(_PLAIN)}, list[…] of these, and \"module:Class\".")
     if base == "float" and type(value) is int: value = float(value)
     if type(value) is not _PLAIN[base]: raise ParameterError(f"{where} is {value!r} ({type(value).__name__}).", f"A value of type {kind} is needed.")
+    if (odd := _odd_key(value)) is not None: raise ParameterError(f"{where} has the key {odd!r}.", "Keys are text; put it in quotes.")
     if base == "list" and inner: return [convert(item, inner[:-1], f"{where}, item {i + 1}") for i, item in enumerate(value)]
     return value
+
+def _odd_key(value):
+    "The first key of a mapping, however deep, that is no text: papermill would make text of it, a run by hand would not."
+    parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    own = [k for k in value if not isinstance(k, str)] if isinstance(value, dict) else []
+    return next(iter([*own, *(k for part in parts if (k := _odd_key(part)) is not None)]), None)
 
 def _structured(value, kind: str, where: str):
     "A block checked by the pydantic class that its annotation names; the value itself is returned."

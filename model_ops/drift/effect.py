@@ -52,12 +52,12 @@ def likeness(
     windows: Sequence[np.ndarray],  # contributions, one array for each window
 ) -> tuple[np.ndarray, np.ndarray]:
     "How like the one before a chunk is (a correlation, 0 to 0.97), on the high side; and the variance of that estimate."
-    n = np.array([len(parts) for parts in windows])
-    energy = [np.square(parts).sum(axis=0) for parts in windows]
-    lagged = [(parts[1:]*parts[:-1]).sum(axis=0)/np.where(e > 0, e, 1) for parts, e in zip(windows, energy, strict=True)]
-    each = [np.clip((r + 1/k)/(1 - 3/k), 0, 0.97) for r, k in zip(lagged, n, strict=True)]
-    mean = (n[:, None]*np.array(each)).sum(axis=0)/n.sum()
-    variance = (1 - mean**2)/n.sum()
+    n = np.array([len(parts) for parts in windows])[:, None]
+    energy = np.array([np.square(parts).sum(axis=0) for parts in windows]) + 1e-300
+    lagged = np.array([(parts[1:]*parts[:-1]).sum(axis=0) for parts in windows])/energy
+    weight = energy/energy.sum(axis=0)  # a window that hardly moves has no say
+    mean = (weight*np.clip((lagged + 1/n)/(1 - 3/n), 0, 0.97)).sum(axis=0)
+    variance = (1 - mean**2)*(weight**2/n).sum(axis=0)
     return np.minimum(0.97, mean + np.sqrt(variance)), variance
 
 def hidden(

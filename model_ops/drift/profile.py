@@ -142,7 +142,8 @@ def _fix(values: pl.Series, type: str) -> dict:
     "The cells that a reference column fixes."
     if type in ORDERED:
         finite = values.filter(values.is_finite()).sort().to_numpy()
-        return dict(edges=_edges(finite), shift=float(finite.mean()) if len(finite) and np.isfinite(finite.mean()) else 0.0)
+        middle = float((finite/max(1, len(finite))).sum())  # divided first: a sum may be too large for a float
+        return dict(edges=_edges(finite), shift=middle)
     if type == "boolean": return dict(categories=["false", "true"])
     found = values.alias("name").drop_nulls().value_counts(name="rows").sort(["rows", "name"], descending=[True, False])["name"].to_list()
     return dict(categories=found[:MOST], rest=found[MOST:KNOWN], open=len(found) > KNOWN)

@@ -224,9 +224,9 @@ def _moved(shape: Shape, means: tuple, nulls: tuple, about: str, type: str) -> s
     "What changed most, in a few words."
     if about == "nulls": return f"missing: {words.percent(nulls[0] or 0)} → {words.percent(nulls[1] or 0)}"
     if means[0] is not None and means[1] is not None: return f"mean{' length' if type == 'text' else ''} {words.value(means[0], type)} → {words.value(means[1], type)}"
-    cells = {**dict(zip(shape.labels, zip(shape.reference, shape.current, strict=True), strict=True)), **{k: p for k, p in shape.extra.items() if k != "missing"}}
+    cells = {**dict(zip(shape.labels[:len(shape.reference)], zip(shape.reference, shape.current, strict=True), strict=True)), **{k: p for k, p in shape.extra.items() if k != "missing"}}
     most = max(cells, key=lambda k: abs(cells[k][1] - cells[k][0]), default=None)
-    return "" if most is None else f"{words.listed([most])}: {words.percent(cells[most][0])} → {words.percent(cells[most][1])}"
+    return "" if most is None else f"{most if most in shape.extra else words.value(most, type) if shape.kind == 'numeric' else words.listed([most])}: {words.percent(cells[most][0])} → {words.percent(cells[most][1])}"
 
 # %% ../../nbs/drift/verdict.ipynb #eb1c1b4d
 def _findings(reference: Profile, current: Profile) -> Iterator[Finding]:

@@ -31,13 +31,16 @@ def _check_fit(model, X: np.ndarray, contract: Contract, threshold: float | None
     width = len(Encoder(contract).names)
     if X.ndim != 2 or X.dtype != np.float32 or X.shape[1] != width or not len(X):
         raise DataError(f"The held-out rows are {X.dtype} of the shape {X.shape}.", f"Needed: float32 [n, {width}] with n ≥ 1, as data.encode gives them.")
-    if getattr(model, "n_features_in_", None) != width: raise DataError(f"The model reads {getattr(model, 'n_features_in_', 'no known number of')} columns.", f"The contract encodes {width}.", "Fit it on what data.encode gives.")
+    if (reads := getattr(model, "n_features_in_", None)) != width:
+        raise DataError(f"The model reads {'an unknown number of' if reads is None else reads} columns.", f"The contract encodes {width}.", "Fit it on what data.encode gives.")
     if contract.task == "regression":
         if threshold is not None: raise DataError(f"A regression has no threshold, and {threshold} was given.")
         return
-    if not hasattr(model, "predict_proba"): raise DataError(f"{type(model).__name__} predicts no probabilities.", "The model of a classification has predict_proba.", "Wrap it in CalibratedClassifierCV.")
-    if list(model.classes_) != list(range(len(contract.classes))): raise DataError(f"The model learned the classes {list(model.classes_)[:20]}.", f"The contract has {len(contract.classes)}, coded 0 to {len(contract.classes) - 1}.",
-                                                                                      "Take a training window in which every class occurs.")
+    if not hasattr(model, "predict_proba"):
+        raise DataError(f"{type(model).__name__} predicts no probabilities.", "The model of a classification has predict_proba.", "Wrap it in CalibratedClassifierCV.")
+    if (known := np.asarray(model.classes_).tolist()) != list(range(len(contract.classes))):
+        raise DataError(f"The model learned the classes {known[:20]}.", f"The contract has {len(contract.classes)}, coded 0 to {len(contract.classes) - 1}.",
+                        "Take a training window in which every class occurs.")
     if (contract.task == "binary") != (threshold is not None) or (threshold is not None and not 0 <= threshold <= 1):
         raise DataError(f"The threshold is {threshold}.", "A binary task has one from 0 to 1, any other task has none.")
 
@@ -77,7 +80,9 @@ def write_package(
     "Write the model package; returns its manifest."
     _check_fit(model, X, contract, threshold)
     conversion = convert(model, X, tolerance=tolerance)
-    origin = Origin(estimator=" ".join(model.__repr__(N_CHAR_MAX=5_000).split()), params=params or {}, windows={n: Window(**w) for n, w in (windows or {}).items()}, metrics={n: significant(v) for n, v in (metrics or {}).items()})
+    estimator = " ".join(model.__repr__(N_CHAR_MAX=5_000).split())
+    origin = Origin(estimator=estimator, params=params or {}, windows={n: Window(**w) for n, w in (windows or {}).items()},
+                    metrics={n: significant(v) for n, v in (metrics or {}).items()})
     manifest = _manifest(contract, threshold, profile, conversion, origin)
     contents = {"model.skops": dump(model), "contract.json": contract.to_json().encode(), **({"model.onnx": conversion.onnx} if conversion.onnx else {}),
                 **({"profile.json": profile.to_json().encode()} if profile else {})}

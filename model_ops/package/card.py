@@ -25,15 +25,19 @@ def card(
     contract: Contract,  # what its tables must be
 ) -> str:
     "The page as Markdown."
-    sections = {"What it answers": _answers(manifest), "What it reads": _reads(manifest, contract), "How it came to be": _came(manifest), "How well it does": _does(manifest), "What it is not for": _limits(manifest)}
+    sections = {"What it answers": _answers(manifest), "What it reads": _reads(manifest, contract), "How it came to be": _came(manifest),
+                "How well it does": _does(manifest), "What it is not for": _limits(manifest)}
     body = "\n\n".join(f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in sections.items() if lines)
     return f"# A model of {_code(manifest.target)}\n\n{manifest.summary}\n\n{body}\n"
 
 def _answers(manifest: Manifest) -> list[str]:
     if manifest.task == "regression": return [f"A number for each row: {_code(manifest.target)}."]
-    if manifest.task == "multiclass": return [f"The likeliest of {len(manifest.classes)} classes for each row, and the probability of each: {', '.join(map(_code, manifest.classes[:20]))}{' …' if len(manifest.classes) > 20 else ''}."]
+    if manifest.task == "multiclass":
+        some = ", ".join(map(_code, manifest.classes[:20])) + (" …" if len(manifest.classes) > 20 else "")
+        return [f"The likeliest of {len(manifest.classes)} classes for each row, and the probability of each: {some}."]
     negative, positive = map(_code, manifest.classes)
-    return [f"A score for each row: the probability that {_code(manifest.target)} is {positive}.", f"A label: {positive} from a score of {number(manifest.threshold)} on, else {negative}."]
+    return [f"A score for each row: the probability that {_code(manifest.target)} is {positive}.",
+            f"A label: {positive} from a score of {number(manifest.threshold)} on, else {negative}."]
 
 def _reads(manifest: Manifest, contract: Contract) -> list[str]:
     lines = [f"{_code(i.name)}, {i.dtype}{', may be missing' if i.nullable else ''}" for i in manifest.inputs]
@@ -43,7 +47,8 @@ def _reads(manifest: Manifest, contract: Contract) -> list[str]:
 def _came(manifest: Manifest) -> list[str]:
     span = lambda w: f", from {w.start} up to {w.end}" if w.start is not None else ""
     windows = [f"{name.capitalize()} window: {w.rows:,} rows{span(w)}." for name, w in manifest.origin.windows.items()]
-    return [*windows, f"Estimator: {_code(manifest.origin.estimator)}.", *([f"Told: {_code(', '.join(f'{k} = {v}' for k, v in manifest.origin.params.items()))}."] if manifest.origin.params else []),
+    told = ", ".join(f"{k} = {v}" for k, v in manifest.origin.params.items())
+    return [*windows, f"Estimator: {_code(manifest.origin.estimator)}.", *([f"Told: {_code(told)}."] if told else []),
             f"Predicts with ONNX Runtime. {manifest.parity.summary}" if manifest.format == "onnx" else f"Predicts with scikit-learn: {manifest.reason}"]
 
 def _does(manifest: Manifest) -> list[str]:

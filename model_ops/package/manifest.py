@@ -110,7 +110,8 @@ def read(
     except DataError as e: raise PackageError(e.wrong, e.allowed, _RESTORE, file="manifest.json") from e
     contents = {file: _content(folder, file, about) for file, about in manifest.files.items()}
     extra = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.relative_to(folder).as_posix() not in {*contents, "manifest.json"})
-    if extra: raise PackageError(f"{folder.name} holds {extra[0]!r}, which its manifest does not know.", "A package holds the files of its manifest and nothing else.", "Move it elsewhere.", file=extra[0])
+    if extra: raise PackageError(f"{folder.name} holds {extra[0]!r}, which its manifest does not know.",
+                                "A package holds the files of its manifest and nothing else.", "Move it elsewhere.", file=extra[0])
     _check_whole(manifest, contents, stated)
     return manifest, contents
 
@@ -119,7 +120,8 @@ def _content(folder: Path, file: str, about: File) -> bytes:
     path = folder/file
     if not path.is_file(): raise PackageError(f"{folder.name}/{file} is missing.", todo=_RESTORE, file=file)
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != about.sha256: raise PackageError(f"{folder.name}/{file} was changed: it has {len(content):,} bytes and not the digest that the manifest states.", todo=_RESTORE, file=file)
+    if hashlib.sha256(content).hexdigest() != about.sha256:
+        raise PackageError(f"{folder.name}/{file} was changed: it has {len(content):,} bytes and not the digest that the manifest states.", todo=_RESTORE, file=file)
     return content
 
 def _check_whole(manifest: Manifest, contents: dict[str, bytes], stated: str) -> None:
@@ -129,10 +131,12 @@ def _check_whole(manifest: Manifest, contents: dict[str, bytes], stated: str) ->
     if stated != manifest.digest: raise PackageError("manifest.json states a digest that is not its own.", todo=_RESTORE, file="manifest.json")
     for part in ("contract", "profile"):
         said = getattr(manifest, part)
-        if said and said != digest_json(json.loads(contents[f"{part}.json"])): raise PackageError(f"{part}.json is not the {part} that manifest.json names.", todo=_RESTORE, file=f"{part}.json")
+        if said and said != digest_json(json.loads(contents[f"{part}.json"])):
+            raise PackageError(f"{part}.json is not the {part} that manifest.json names.", todo=_RESTORE, file=f"{part}.json")
     try: names = foreign(contents["model.skops"])
     except Exception as e: raise PackageError(f"model.skops is not a skops file ({e}).", todo=_RESTORE, file="model.skops") from e
-    if names: raise PackageError(f"model.skops holds {names[0]}.", "Only the types listed in model_ops.package.trusted are loaded.", "Do not use this package.", file="model.skops", types=names)
+    if names: raise PackageError(f"model.skops holds {names[0]}.",
+                                 "Only the types listed in model_ops.package.trusted are loaded.", "Do not use this package.", file="model.skops", types=names)
 
 def verify(
     folder: str | Path,  # a model package

@@ -117,7 +117,9 @@ def dump(
     "The model as a canonical skops file; a type that is not on our list raises `PackageError`."
     import skops.io
     try: raw = skops.io.dumps(model)
-    except Exception as e: raise PackageError(f"{type(model).__name__} cannot be written by skops ({e}).", "Models are kept as skops, never as pickles.", "Use a scikit-learn estimator in the recipe.") from e
+    except Exception as e:
+        raise PackageError(f"{type(model).__name__} cannot be written by skops ({e}).", "Models are kept as skops, never as pickles.",
+                           "Use a scikit-learn estimator in the recipe.") from e
     if names := foreign(raw): raise _refusal(names, f"The model {type(model).__name__}")
     return _canonical(raw)
 
@@ -206,7 +208,8 @@ def _check_nodes(inner: np.ndarray, own: np.ndarray, n: int, fields: str, width:
     if ((inner[feature] < 0) | (inner[feature] >= width)).any(): raise _stray(feature)
 
 def _stray(field: str) -> PackageError:
-    return PackageError(f"A tree of the model points outside itself ({field}).", "Such a file was not written by scikit-learn.", "Do not use it; train again, or restore the package.")
+    return PackageError(f"A tree of the model points outside itself ({field}).", "Such a file was not written by scikit-learn.",
+                        "Do not use it; train again, or restore the package.")
 
 # %% ../../nbs/package/trusted.ipynb #08352fa2
 def load(

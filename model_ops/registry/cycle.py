@@ -90,7 +90,7 @@ def run(
     from model_ops.registry import apply
     from model_ops.workbook import report
     settings = settings or Settings.load()
-    for step in steps: pipeline.plan(step, settings)
+    for step in steps or check.stages(settings.root): pipeline.plan(step, settings)
     with pipeline.alone(settings.root, "model-ops run"):
         healed = pipeline.put_back(settings.root)
         _ready(settings)

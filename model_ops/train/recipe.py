@@ -26,7 +26,8 @@ def splits(
     "Row numbers to learn from and to test on, fold by fold."
     names, block = np.unique(np.asarray(blocks), return_inverse=True)
     if not isinstance(folds, int) or folds < 1: raise ParameterError(f"folds is {folds!r}.", "A whole number from 1 on.")
-    if len(names) < folds + 1: raise DataError(f"The rows have {len(names)} different {'block' if len(names) == 1 else 'blocks'}.", f"{folds} folds in time order need {folds + 1} at least.", "Use fewer folds, or a longer window.")
+    if len(names) < folds + 1:
+        raise DataError(f"The rows have {len(names)} different {'block' if len(names) == 1 else 'blocks'}.", f"{folds} folds in time order need {folds + 1} at least.", "Use fewer folds, or a longer window.")
     part = np.searchsorted([chunk[0] for chunk in np.array_split(np.arange(len(names)), folds + 1)], block, side="right") - 1
     for fold in range(1, folds + 1): yield np.flatnonzero(part < fold), np.flatnonzero(part == fold)
 
@@ -55,7 +56,8 @@ def cross_validate(
     "The recipe, fitted and tested once for each fold."
     blocks, found = np.arange(len(y)) if blocks is None else np.asarray(blocks), []
     for learn, test in splits(blocks, folds):
-        if len(np.unique(y[learn])) < 2: raise DataError(f"Fold {len(found) + 1} learns from {len(learn):,} rows of one class.", "Both classes are needed.", "Use fewer folds, or a longer window.")
+        if len(np.unique(y[learn])) < 2:
+            raise DataError(f"Fold {len(found) + 1} learns from {len(learn):,} rows of one class.", "Both classes are needed.", "Use fewer folds, or a longer window.")
         score = make_model().fit(X[learn], y[learn]).predict_proba(X[test])[:, 1]
         ends = np.unique(blocks[test])[[0, -1]]
         values = {name: significant(value) for name, value in measure(y[test], score, metrics=metrics).items()}
@@ -91,7 +93,8 @@ def importance(
         X, y = X[some], y[some]
     sign = 1 if METRICS[metric].better == "higher" else -1
     value = lambda scores: measure(y, scores, metrics=[metric])[metric]
-    if (base := value(score(X))) is None: raise DataError(f"{METRICS[metric].title} is not defined on these {len(y):,} rows: {METRICS[metric].undefined}.", todo="Take a larger window.")
+    if (base := value(score(X))) is None:
+        raise DataError(f"{METRICS[metric].title} is not defined on these {len(y):,} rows: {METRICS[metric].undefined}.", todo="Take a larger window.")
     found = []
     for name in dict.fromkeys(names):
         columns, shuffled = [j for j, n in enumerate(names) if n == name], np.tile(X, (repeats, 1))
@@ -145,15 +148,20 @@ def _folds(t: Training) -> Iterator[Markup]:
     if not t.folds: return
     yield el("h3", "Cross-validation in time order")
     values = [(f"{f.start} to {f.end}", f.metrics.get(t.metric), None, None) for f in t.folds]
-    yield el("div", plots.intervals(values, reference=t.validation.get(t.metric), reference_label="validation window", title=f"{_title(t.metric)} of each fold", x_label=_title(t.metric)))
-    yield el("p", "Each fold learned from all that came before the rows it was tested on. Folds that fall off over time say that the world changes; folds that scatter, that a month's luck is larger than a small gain.", class_="muted")
-    yield table([[f"{f.start} to {f.end}", f.learned, f.tested, *f.metrics.values()] for f in t.folds], ["tested on", "learned from", "rows tested", *map(_title, t.folds[0].metrics)])
+    title = _title(t.metric)
+    yield el("div", plots.intervals(values, reference=t.validation.get(t.metric), reference_label="validation window", title=f"{title} of each fold", x_label=title))
+    yield el("p", "Each fold learned from all that came before the rows it was tested on. Folds that fall off over time say that the world changes; "
+                  "folds that scatter, that a month's luck is larger than a small gain.", class_="muted")
+    yield table([[f"{f.start} to {f.end}", f.learned, f.tested, *f.metrics.values()] for f in t.folds],
+                ["tested on", "learned from", "rows tested", *map(_title, t.folds[0].metrics)])
 
 def _importance(t: Training) -> Iterator[Markup]:
     if not t.importance: return
     yield el("h3", "What the model looks at")
-    yield el("div", plots.intervals([(one.name, one.value, one.low, one.high) for one in t.importance[:25]], reference=0, title=f"Loss of {_title(t.metric)} without a column", x_label=f"loss of {_title(t.metric)}"))
-    yield el("p", "How much worse the model ranks held-out rows when a column is shuffled; the whisker spans the repeats. Columns that say the same share their importance. It says what the model uses, not what causes the target.", class_="muted")
+    rows, title = [(one.name, one.value, one.low, one.high) for one in t.importance[:25]], _title(t.metric)
+    yield el("div", plots.intervals(rows, reference=0, title=f"Loss of {title} without a column", x_label=f"loss of {title}"))
+    yield el("p", "How much worse the model ranks held-out rows when a column is shuffled; the whisker spans the repeats. "
+                  "Columns that say the same share their importance. It says what the model uses, not what causes the target.", class_="muted")
 
 # %% ../../nbs/train/recipe.ipynb #dd7b1820
 def flat_metrics(

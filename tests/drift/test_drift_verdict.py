@@ -41,7 +41,8 @@ def test_the_json_has_the_promised_shape():
     for column in data["columns"].values(): assert {"outcome", "effect", "margin", "p_adjusted", "rows_needed", "distances", "reason"} <= set(column)
     assert Verdict.from_json(verdict.to_json()) == verdict and verdict.to_json() == compare(dated(table(20_000), 60), dated(table(10_000, seed=1), 30, datetime(2013, 4, 1)), time="when").to_json()
     assert len(data["windows"]["current"]["starts"]) == 30 and data["parameters"]["time"] == "when" and "chunk" in " ".join(data["method"])
-    assert not re.search(r"\d\.\d{9,}", verdict.to_json())
+    digits = lambda text: len(text.lstrip("-").split("e")[0].replace(".", "").strip("0"))
+    assert max(digits(n) for n in re.findall(r"(?<=[ \[])-?\d+\.\d+(?:e-?\d+)?", verdict.to_json())) <= 6
 
 
 def test_profiles_stand_for_their_frames():
@@ -65,7 +66,7 @@ def test_unseen_categories_are_information_and_their_share_is_judged():
         verdict = compare(table(20_000), current)
         finding = next(f for f in verdict.findings if f.rule == "unseen categories")
         assert verdict.columns["c"].outcome == outcome and finding.severity == "inform" and "new" in finding.sentence
-    assert "unseen: 0 % → 20 %" in verdict.columns["c"].reason
+    assert "Unseen: 0 % → 20 %" in verdict.columns["c"].reason
 
 
 def test_new_vanished_and_changed_columns_are_findings():
@@ -175,7 +176,7 @@ def test_files_of_two_kinds(tmp_path):
     table(2_000).write_csv(tmp_path/"a.csv", separator=";")
     table(2_000, seed=1).write_parquet(tmp_path/"b.parquet")
     verdict = compare_files(tmp_path/"a.csv", tmp_path/"b.parquet")
-    assert set(verdict.columns) == {"x0", "x1", "x2", "c", "b"} and any(";" in s or "elimiter" in s for s in verdict.windows["reference"].told)
+    assert set(verdict.columns) == {"x0", "x1", "x2", "c", "b"} and verdict.windows["reference"].told
     with pytest.raises(ModelOpsError): compare_files(tmp_path/"a.csv", tmp_path/"missing.csv")
 
 
