@@ -58,7 +58,7 @@ def likeness(
     weight = energy/energy.sum(axis=0)  # a window that hardly moves has no say
     mean = (weight*np.clip((lagged + 1/n)/(1 - 3/n), 0, 0.97)).sum(axis=0)
     variance = (1 - mean**2)*(weight**2/n).sum(axis=0)
-    return np.minimum(0.97, mean + np.sqrt(variance)), variance
+    return np.minimum(0.97, mean + 1.5*np.sqrt(variance)), variance
 
 def hidden(
     like_before: np.ndarray,  # correlations

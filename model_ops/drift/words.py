@@ -36,7 +36,7 @@ def listed(
 ) -> str:
     "A few names, and how many more."
     short = [n if len(n) <= 40 else f"{n[:40]}…" for n in names]
-    if len(short) > most: return f"{', '.join(short[:most])} and {len(short) - most:,} more"
+    if len(short) > most + 1: return f"{', '.join(short[:most])} and {len(short) - most:,} more"
     return " and ".join(filter(None, [", ".join(short[:-1]), *short[-1:]]))
 
 def counted(

@@ -33,6 +33,7 @@ def _kept(frame: pl.DataFrame, contract: Contract, answers: list[str]) -> list[p
 def _score(predictor: Predictor, judged: Contract, frame: pl.DataFrame, start: int) -> tuple[pl.DataFrame, Violations]:
     "One slice with its answers, null in rejected rows."
     rows = frame.select(n for n in judged.features if n in frame.columns)
+    if not rows.width: enforce(judged, frame, labelled=False)  # raises: none of the features is there
     report = check(judged, rows, labelled=False)
     if any(v.rule == "presence" and v.severity == "enforce" for v in report.found): enforce(judged, rows, labelled=False)  # raises, and says which
     good = np.setdiff1d(np.arange(frame.height), report.rejected_index())

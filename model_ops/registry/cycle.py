@@ -162,6 +162,7 @@ class Status:
         lines += [f"  MLflow       {line}" for line in self.mirror]
         return "\n".join(lines)
 
+# %% ../../nbs/registry/cycle.ipynb #c4420e25
 def status(
     settings: Settings | None = None,  # the workbook's; found by default
 ) -> Status:
@@ -171,9 +172,13 @@ def status(
     settings = settings or Settings.load()
     ledger = Ledger(settings.ledger_url)
     head = ledger.champion()
-    champion = {"version": ledger.version(head.champion), "digest": head.champion, "since": head.at, "who": head.who, "why": head.why} if head else None
+    champion = {"version": ledger.version(head.champion), "digest": head.champion, "since": _when(head.at), "who": head.who, "why": head.why} if head else None
     missing = [p for part in map(check.declared, check.steps(settings.root).values()) for p in part.outputs if not settings.path(p).exists()]
     return Status(settings.name, champion, challenger(settings), pinned(settings), _decision_and_when(settings, ledger), pipeline.stale(settings.root), mirror.differences(ledger, settings), missing)
+
+def _when(at: str) -> str:
+    "A moment of the ledger as people write it."
+    return f"{at[:16].replace('T', ' ')} UTC"
 
 def _decision_and_when(settings: Settings, ledger) -> dict | None:
     "The decision in the files, and when this ledger applied it."
@@ -182,7 +187,7 @@ def _decision_and_when(settings: Settings, ledger) -> dict | None:
     if not path.exists(): return None
     decision = Decision.load(path)
     entry = ledger.applied(decision.digest)
-    return {"outcome": decision.outcome, "summary": decision.summary, "digest": decision.digest, "applied": entry.at if entry else None}
+    return {"outcome": decision.outcome, "summary": decision.summary, "digest": decision.digest, "applied": _when(entry.at) if entry else None}
 
 def package_in_charge(
     version: int = 0,                  # a version of the ledger; the champion by default

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from model_ops.data.contract import learn
 from model_ops.drift.profile import Profile
 from model_ops.drift.verdict import Margins, Verdict, compare, compare_files, page
 from model_ops.errors import DataError, ModelOpsError, ParameterError
@@ -73,6 +74,14 @@ def test_new_vanished_and_changed_columns_are_findings():
     verdict = compare(table(), table(seed=1, extra=1).drop("x0").with_columns(x1=pl.lit("many")))
     assert {(f.column, f.rule, f.severity) for f in verdict.findings} >= {("x0", "vanished column", "alarm"), ("x1", "changed type", "alarm"), ("extra", "new column", "inform")}
     assert verdict.outcome == "drifted" and "Column x0 (number) vanished." in verdict.summary and set(verdict.columns) == {"x2", "c", "b"}
+
+
+def test_labels_may_come_late():
+    labelled = table(2_000, y=pl.Series([0, 1]*1_000))
+    contract = learn(labelled, target="y")
+    for late in (labelled.drop("y"), labelled.with_columns(y=pl.lit(None, pl.Int64))):
+        verdict = compare(labelled, late, contract=contract)
+        assert "y" not in verdict.columns and [(f.rule, f.severity) for f in verdict.findings] == [("no labels", "inform")] and verdict.outcome != "drifted"
 
 
 def test_text_that_spells_numbers_is_still_compared():

@@ -75,23 +75,29 @@ def page(browser, address):
 def opened(page, url: str) -> None:
     "Go to a notebook, and wait until its kernel is idle."
     page.goto(url)
-    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    shown(page).locator(".jp-Cell").first.wait_for()
     page.locator("#jp-main-statusbar").get_by_text(re.compile("Idle")).wait_for(timeout=60_000)
 
 
-def run_all(page, menu: str = "Run All Cells") -> None:
-    "Run the cells, and wait until the kernel has run the last of them."
+def run_all(page) -> None:
+    "Run → Run All Cells."
     page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text(menu, exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+
+def shown(page):
+    "The notebook in front; JupyterLab keeps those of other tabs in the page."
+    return page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
 
 
 def last_cell(page):
-    return page.locator(".jp-Notebook .jp-Cell").last
+    "The last cell of the notebook in front."
+    return shown(page).locator(".jp-Cell").last
 
 
 def line(page, text: str):
     "The first line of code that holds a text, brought into view."
-    found = page.locator(".jp-Notebook .cm-line").filter(has_text=text).first
+    found = shown(page).locator(".cm-line").filter(has_text=text).first
     found.scroll_into_view_if_needed()
     return found
 
@@ -117,7 +123,7 @@ def test_a_changed_recipe_is_run_compared_and_saved(page, address, book):
     assert re.search(r"by hand \d\d-\d\d \d\d:\d\d", head) and re.search(r"pipeline \d\d-\d\d \d\d:\d\d", head) and "change" in head
     body = table.locator("tbody").inner_text()
     assert '"small_trees"' in body and '"hist_gradient_boosting"' in body and re.search(r"roc_auc\s+0\.\d+\s+0\.\d+\s+[+−]0\.\d+", body)
-    assert page.locator(".jp-OutputArea svg").count()
+    assert shown(page).locator(".jp-OutputArea svg").count()
 
     page.keyboard.press("Control+s")
     deadline = time.monotonic() + 20
@@ -136,14 +142,14 @@ def test_the_failed_run_opens_at_its_cell_and_is_mended_by_hand(page, address, b
     book.told("evaluate", slices=["no_such_column"])
     assert book.ops("run", "evaluate", check=False).returncode == 1
     before = book.outputs()
-    said = book.ops("debug", "evaluate").stdout  # JupyterLab runs already, so the page opens there
+    said = book.ops("debug", "evaluate", "--no-browser").stdout  # JupyterLab runs already, so the page opens there
     opened(page, re.search(r"JupyterLab runs already: (http\S+)", said)[1])
 
-    active = page.locator(".jp-Notebook .jp-Cell.jp-mod-active")
+    active = shown(page).locator(".jp-Cell.jp-mod-active")
     playwright.expect(active).to_contain_text("no_such_column", timeout=20_000)  # the error below the cell
     playwright.expect(active).to_contain_text("compare.evaluate(")
     playwright.expect(active).to_be_in_viewport()
-    assert page.get_by_text("The run stopped in the next cell.").is_visible()
+    assert shown(page).locator("strong", has_text="The run stopped in the next cell.").is_visible()
 
     line(page, 'slices = ["no_such_column"]').click()
     page.keyboard.press("Home")
@@ -161,7 +167,7 @@ def test_what_the_pipeline_ran_is_shown_with_its_plots_and_cannot_be_overwritten
     before = path.read_bytes()
     lab.trust(path)
     opened(page, f"{address}lab/tree/runs/evaluate.ipynb?reset")
-    page.locator(".jp-OutputArea svg").first.wait_for(state="attached", timeout=20_000)
+    shown(page).locator(".jp-OutputArea svg").first.wait_for(state="attached", timeout=20_000)
     assert page.get_by_text("notebook is read-only").is_visible()
     page.keyboard.press("Control+s")
     page.get_by_text("is read-only. Use").wait_for()
@@ -175,5 +181,5 @@ def test_the_landing_page_is_the_index(page, address, book):
     assert not page.get_by_text("Would you like to get notified").count() and not page.locator(".jp-Dialog").count()
     run_all(page)
     page.get_by_text(re.compile("in charge +version 1")).wait_for(timeout=60_000)
-    page.locator(".jp-Notebook a", has_text="train").first.click()
+    shown(page).locator("a", has_text="train").first.click()
     page.get_by_role("heading", name="Train").wait_for()
