@@ -19,7 +19,7 @@ def _cells(name: str, reads: list[str]) -> list[tuple[str, str, list[str]]]:
     "Kind, source and tags of a new step's cells."
     title = name.replace("_", " ").capitalize()
     read = f'source = json.loads(step.read("{reads[0]}").read_text())\nsource["summary"]' if reads else '"This step reads nothing yet."'
-    said = 'source["summary"]' if reads else '"Nothing was read."'
+    said = f'"{title}: " + source["summary"]' if reads else f'"{title}: nothing was read."'
     take = f'step = take("{name}", reads={json.dumps(reads)}, record="records/{name}.json", metrics="metrics/{name}.json")\nstep'
     return [("markdown", f"# {title}\n\n> The question that this step answers, in one line.", []),
             ("code", f'import json\nfrom model_ops.records import Record\nfrom model_ops.workbook.here import said, take\n\nsaid("{name}")', []),
@@ -28,7 +28,7 @@ def _cells(name: str, reads: list[str]) -> list[tuple[str, str, list[str]]]:
             ("markdown", "## What it reads\n\nSay here what comes in, and look at it before anything is computed.", []),
             ("code", read, []),
             ("markdown", "## The result\n\nA record is a typed result with a sentence. Give it fields of its own by a subclass of `Record`.", []),
-            ("code", f'result = Record(summary=f"{title}: {{{said}}}")\nresult'.replace('{"Nothing was read."}', "nothing was read"), ["report"]),
+            ("code", f"result = Record(summary={said})\nresult", ["report"]),
             ("markdown", "## Record\n\nThe last cell writes what the step declares, and ends it.", []),
             ("code", 'step.finish(result, {"scale": scale})', [])]
 

@@ -50,6 +50,7 @@ def test_a_workbook_from_the_wheel_alone(wheel, tmp_path):
     write_table(book / "orders.csv", days=100)
     told = book / "params/prepare.yaml"
     told.write_text('source: orders.csv\ntarget: returned\ntime: placed\nwindows: {train: 0.5, validation: 0.2, test: 0.2, current: 0.1}\n')
+    (book / "params/evaluate.yaml").write_text("slices: [channel]\n")
     said = call("model-ops", "run", cwd=book)
     assert "in charge now" in said and "reports/index.html" in said
     assert json.loads(call("model-ops", "status", "--json", cwd=book))["champion"]["version"] == 1
