@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := PASSIVE
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(READY): requirements.lock pyproject.toml scripts/setup
+$(READY): requirements.lock scripts/setup
 	@scripts/setup
 
 run: $(READY) ## run the pipeline on all flights, and say what came out

@@ -6,7 +6,7 @@ import sys
 from conftest import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
-import docs  # noqa: E402
+import docs
 
 
 def test_readme_and_reference_are_of_today():
