@@ -58,7 +58,8 @@ def number_ticks(
 def _labels(values: list[float], step: float) -> list[str]:
     "The same decimals and the same unit for all ticks of one axis."
     most = max(map(abs, values), default=0)
-    if most >= 1e13 or most < 1e-4: return [("0" if v == 0 else "{}e{:d}".format(*(f(p) for f, p in zip((str, int), f"{v:.2g}".split("e"), strict=True)))).replace("-", "−") for v in values]
+    digits = max(2, math.ceil(math.log10(max(most, step)/step)) + 1)
+    if most >= 1e13 or most < 1e-4: return [("0" if v == 0 else "{}e{:d}".format(*(f(p) for f, p in zip((str, int), f"{v:.{digits}g}".split("e"), strict=True)))).replace("-", "−") for v in values]
     unit, name = next(((u, s) for u, s in ((1e9, " bn"), (1e6, " M")) if most >= u and step >= u/1000), (1, ""))
     decimals = max(0, -math.floor(math.log10(step/unit) + 1e-9))
     return [f"{v/unit:,.{decimals}f}{name if v else ''}".replace("-", "−") for v in values]

@@ -41,11 +41,11 @@ def name(
 # %% ../nbs/html.ipynb #9e8417ab
 STYLE = Markup("""<style>
 .mo{font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;max-width:60rem;color:inherit}
-.mo h3{font-size:1.1rem;margin:.2rem 0 .4rem}.mo p{margin:.3rem 0}.mo .lead{font-size:1.15rem;margin:.2rem 0 .6rem}
-.mo .scroll{overflow-x:auto}.mo table{border-collapse:collapse;margin:.4rem 0;font-size:13px}
-.mo th,.mo td{padding:.2rem .6rem;border-bottom:1px solid rgba(128,128,128,.3);text-align:left;vertical-align:middle;max-width:26rem;overflow-wrap:anywhere}
-.mo td:not(.num){min-width:5.5rem}.mo td:first-child{min-width:8.5rem}
-.mo th{font-weight:600;white-space:nowrap}.mo td.num,.mo th.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.mo.mo h3{font-size:1.1rem;margin:1.1rem 0 .3rem}.mo p{margin:.3rem 0}.mo .lead{font-size:1.15rem;margin:.2rem 0 .6rem}
+.mo .scroll{overflow-x:auto}.mo.mo table{border-collapse:collapse;margin:.4rem 0;font-size:13px}
+.mo.mo th,.mo.mo td{padding:.2rem .6rem;border-bottom:1px solid rgba(128,128,128,.3);text-align:left;vertical-align:middle;max-width:26rem;overflow-wrap:anywhere}
+.mo td:not(.num){min-width:4.5rem}.mo td:first-child{min-width:7.5rem}
+.mo th{font-weight:600;white-space:nowrap}.mo.mo td.num,.mo.mo th.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .mo .badge{display:inline-block;padding:0 .5em;border-radius:.7em;font-weight:600;font-size:.85em;white-space:nowrap;border:1px solid transparent}
 .mo .good{background:#d7efe4;color:#0b5138}.mo .bad{background:#fbdcd3;color:#7d2207}.mo .open{background:#e8e6f3;color:#3d3566}.mo .plain{background:#e9ecef;color:#343a40}
 .mo .muted{opacity:.72;font-size:.92em}.mo svg{max-width:100%;height:auto}.mo code{font-size:.92em;background:rgba(128,128,128,.12);padding:0 .25em;border-radius:.2em}

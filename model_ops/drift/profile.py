@@ -257,7 +257,7 @@ class Profile(Record):
 
     def display(self) -> Markup:
         "A line for each column."
-        rows = [[name(n), c.type, len(c.cells), _missing(c), c.mean, *((c.low, c.high) if c.type in ORDERED else (None, None))] for n, c in self.columns.items()]
+        rows = [[name(n), c.type, len(c.cells), _missing(c), *((c.mean, c.low, c.high) if c.type in ORDERED else (None, None, None))] for n, c in self.columns.items()]
         left = [el("span", name(n), f" {why} ") for n, why in self.left_out.items()]
         return el("div", super().display(), table(rows, ["column", "type", "cells", "missing", "mean", "smallest", "largest"]),
                   el("p", "Not counted: ", *left[:50], class_="muted") if left else None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from .. import files
 from ..errors import LedgerError, PackageError
+from ..html import el, show
 from ..settings import Settings
 from ..workbook import check, pipeline
 
@@ -149,6 +150,9 @@ class Status:
     def as_dict(self) -> dict:
         "For machines."
         return {k: v for k, v in self.__dict__.items()}
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {"text/html": str(show(el("pre", self.text(), style="white-space:pre-wrap"))), "text/plain": self.text()}
 
     def text(self) -> str:
         "For people."

@@ -52,7 +52,7 @@ class Store:
             copy = temporary/"package"
             _copy(package, copy)
             if self._digest(copy) != digest: raise PackageError(f"{package} changed while it was copied.", "Nothing was stored.", "Try again when no run is under way.")
-            if place.exists(): os.replace(place, temporary/"damaged")
+            if place.exists() and not self._intact(digest): os.replace(place, temporary/"damaged")
             try: os.rename(copy, place)
             except OSError:
                 if not (place.exists() and self._intact(digest)): raise

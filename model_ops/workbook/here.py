@@ -62,6 +62,10 @@ def _injected(history: Sequence[str]) -> set[str] | None:
             return {t.id for line in ast.parse(source).body if isinstance(line, ast.Assign) for t in line.targets if isinstance(t, ast.Name)}
     return None
 
+def _opened(space: dict, root: Path) -> bool:
+    "Is this an executed notebook that a person has opened? It has an injected cell too, and must not write the pipeline's files."
+    return "__vsc_ipynb_file__" in space or Path(os.environ.get("JPY_SESSION_NAME", "")).parent in (root/"runs", root/"runs"/"failed")
+
 # %% ../../nbs/workbook/here.ipynb #a18c0abf
 def _committed(notebook: Path, root: Path) -> dict | None:
     "The defaults of the parameters cell at the last commit; `None` where git does not know the notebook."
@@ -204,7 +208,7 @@ def take(
     declares = Declared(step, tuple(reads), tuple(writes), record, metrics, tuple(plots))
     notebook = settings.path(f"nbs/steps/{step}.ipynb")
     cell = params.read_cell(notebook) if notebook.exists() else {}
-    how = "pipeline" if os.environ.get(VARIABLE) == step else "papermill" if _injected(space.get("In", [])) is not None else "by hand"
+    how = "pipeline" if os.environ.get(VARIABLE) == step else "papermill" if _injected(space.get("In", [])) is not None and not _opened(space, settings.root) else "by hand"
     values, own = {k: space[k] for k in cell if k in space}, {}
     if how == "by hand":
         told = params.check(params.read_yaml(settings.path(f"params/{step}.yaml")), cell, f"params/{step}.yaml")

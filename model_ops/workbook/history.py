@@ -33,7 +33,9 @@ class Run:
     @property
     def title(self) -> str:
         "How the run is called in a table's head."
-        return f"{self.how} {self.when[5:16].replace('T', ' ')}".strip()
+        if not self.when: return self.how
+        at = datetime.datetime.fromisoformat(self.when).replace(tzinfo=datetime.UTC).astimezone()
+        return f"{self.how} {at:%m-%d %H:%M}"
 
     def __html__(self) -> str:
         figures = " · ".join(f"{k} {number(v)}" for k, v in list(self.metrics.items())[:6])
@@ -101,20 +103,25 @@ class Comparison:
     def rows(self) -> list[list]:
         "Name, one value a run, and the newest's change against the next."
         told = sorted({k for r in self.runs for k in r.params if any(o.params.get(k) != r.params.get(k) for o in self.runs if o.params)})
-        rows = [[el("b", p), *(_short(r.params.get(p)) for r in self.runs), ""] for p in told]
+        rows = [[el("b", p), *(_short(r.params.get(p)) for r in self.runs), *([""] if len(self.runs) > 1 else [])] for p in told]
         for m in dict.fromkeys(k for r in self.runs for k in r.metrics):
             values = [r.metrics.get(m) for r in self.runs]
             change = values[0] - values[1] if len(values) > 1 and None not in values[:2] else None
-            rows.append([m, *(number(v) for v in values), "" if change is None else number(change) if change < 0 else f"+{number(change)}"])
+            rows.append([m, *(number(v) for v in values), *([_signed(change)] if len(self.runs) > 1 else [])])
         return rows
 
     def __html__(self) -> str:
         said = [el("p", el("b", self.runs[0].summary))] if self.runs else []
-        return show(*said, table(self.rows(), ["", *(r.title for r in self.runs), "change"]))
+        if not (rows := self.rows()): return show(*said, el("p", "No parameter and no number differs from the last run." if len(self.runs) > 1 else "There is no earlier run to compare with.", class_="muted"))
+        return show(*said, table(rows, ["", *(r.title for r in self.runs), *(["against the one before"] if len(self.runs) > 1 else [])]))
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         lines = [" | ".join(str(Markup(cell).striptags()) for cell in row) for row in self.rows()]
         return {"text/html": str(self.__html__()), "text/plain": "\n".join(lines)}
+
+def _signed(change: float | None) -> str:
+    "A change with its sign."
+    return "" if change is None else "=" if change == 0 else number(change) if change < 0 else f"+{number(change)}"
 
 def _short(value) -> Markup:
     "A parameter's value in a table."

@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import files, params
 from ..errors import ConflictError, ParameterError, StepError, nearest
 from ..settings import Settings
-from . import check
+from . import check, lab
 from .here import VARIABLE, Declared, declared, publish
 
 # %% ../../nbs/workbook/pipeline.ipynb #47d06055
@@ -102,6 +102,7 @@ def _finish(todo: Plan, settings: Settings, staged: Path, executed: Path, facts:
     report.render(executed, page, title=f"{settings.name}: {todo.step}", summary=done["summary"], outcome=_outcome(todo, staged), provenance={**facts, "when (UTC)": now.replace("T", " "), "parameters": done["params"]})
     records = [staged/p for p in (todo.declares.record, todo.declares.metrics) if p]
     runs.log_run(settings, step=todo.step, params=done["params"], metrics=done["metrics"], tags={f"model_ops.{k}": v for k, v in facts.items()} | {"model_ops.summary": done["summary"]}, artifacts=[*records, page], seconds=float(facts["seconds"]))
+    lab.trust(executed)
     publish(todo.declares, settings.root, "pipeline", keep=[(executed, f"runs/{todo.notebook.name}"), (page, f"reports/{todo.notebook.stem}.html")])
     return done["summary"]
 
@@ -114,6 +115,7 @@ def _failed_report(failed: Path, step: str) -> None:
     "A readable page of a failed run beside its notebook; a second failure here must not hide the first."
     from model_ops.workbook import report
     if failed.exists():
+        lab.trust(failed)
         with contextlib.suppress(Exception): report.render(failed, failed.with_suffix(".html"), title=f"{step}: failed", summary=f"The step '{step}' failed.", provenance={})
 
 # %% ../../nbs/workbook/pipeline.ipynb #0c86c839

@@ -1,11 +1,9 @@
 """The docs say what the code says."""
 import re
 import subprocess
-import sys
 
-from conftest import REPOSITORY
+from small_workbook import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "scripts"))
 import docs
 
 

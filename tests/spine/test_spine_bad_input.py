@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import BIN, QUIET, Workbook, write_table
+from small_workbook import BIN, QUIET, Workbook, write_table
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from conftest import BIN, QUIET
+from small_workbook import BIN, QUIET
 
 pytestmark = pytest.mark.slow
 STEPS = {"prepare": "prepare", "train": "train", "evaluate": "evaluation", "drift": "verdict", "promote": "decision"}

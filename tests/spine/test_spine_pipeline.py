@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from conftest import Workbook
+from small_workbook import Workbook
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import QUIET, REPOSITORY, write_table
+from small_workbook import QUIET, REPOSITORY, write_table
 
 pytestmark = pytest.mark.slow
 

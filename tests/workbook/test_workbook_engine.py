@@ -96,8 +96,7 @@ def test_nothing_that_is_printed_or_shown_is_lost_and_an_overflow_says_so(notebo
 
 
 def test_a_step_has_its_folder_its_python_its_environment_and_leaves_nothing(notebook, tmp_path, monkeypatch, capfd):
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+    temporary = Path(tempfile.mkdtemp(prefix="t"))  # short: a socket's path has its limit
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     path = notebook("import os, sys\nos.getcwd(), sys.executable, os.environ['COLOUR'], os.environ['IPYTHONDIR'].startswith(os.environ['BASE'])", "raise KeyError('allowed')", "1/0", "input()", tags={1: ["raises-exception"], 2: ["skip-execution"], 3: ["raises-exception"]},
                     metadata={"kernelspec": {"name": "somebody-elses-kernel", "language": "python", "display_name": "Mine"}})
