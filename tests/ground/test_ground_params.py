@@ -1,4 +1,6 @@
 """Parameters: what is accepted arrives in its declared type, what is not is named, before anything runs."""
+import re
+
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -26,8 +28,10 @@ def test_a_wrong_value_is_named(told, said):
     assert said in str(e.value) and "params/x.yaml" in str(e.value) and e.value.exit_code == 2
 
 
-values = st.fixed_dictionaries({}, optional={"n": st.integers(), "x": st.floats(allow_nan=False) | st.integers(-10**6, 10**6), "on": st.booleans(), "name": st.text(st.characters(exclude_categories=["Cs", "Cc"])),
-                                             "columns": st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]))), "table": st.dictionaries(st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.integers())})
+# A text that looks like a number as people write it (0E0) is written bare by YAML 1.1, and read as the number by us: that is the point.
+words = st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda text: not re.match(r"[-+]?[.\d]", text))
+values = st.fixed_dictionaries({}, optional={"n": st.integers(), "x": st.floats(allow_nan=False) | st.integers(-10**6, 10**6), "on": st.booleans(), "name": words,
+                                             "columns": st.lists(words), "table": st.dictionaries(words, st.integers())})
 
 
 @settings(deadline=None, max_examples=100)
