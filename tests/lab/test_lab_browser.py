@@ -120,7 +120,7 @@ def test_a_changed_recipe_is_run_compared_and_saved(page, address, book):
     table = last_cell(page).locator(".jp-OutputArea table")
     table.wait_for(timeout=90_000)
     head = table.locator("thead").inner_text()
-    assert re.search(r"by hand \d\d-\d\d \d\d:\d\d", head) and re.search(r"pipeline \d\d-\d\d \d\d:\d\d", head) and "change" in head
+    assert re.search(r"by hand \d\d-\d\d \d\d:\d\d", head) and re.search(r"pipeline \d\d-\d\d \d\d:\d\d", head) and "against the one before" in head
     body = table.locator("tbody").inner_text()
     assert '"small_trees"' in body and '"hist_gradient_boosting"' in body and re.search(r"roc_auc\s+0\.\d+\s+0\.\d+\s+[+−]0\.\d+", body)
     assert shown(page).locator(".jp-OutputArea svg").count()

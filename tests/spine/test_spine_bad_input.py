@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from small_workbook import BIN, QUIET, Workbook, write_table
@@ -80,9 +81,16 @@ def add_cell(book: Workbook, step: str, source: str) -> None:
     path.write_text(json.dumps(nb))
 
 
-def kernels() -> set[str]:
-    "The kernels that run now."
-    return set(subprocess.run(["pgrep", "-f", "ipykernel_launcher"], capture_output=True, text=True).stdout.split())
+def kernels(book: Workbook) -> list[int]:
+    "The kernels that run for this workbook now."
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "ipykernel_launcher" in " ".join(process.cmdline()) and process.environ().get("MODEL_OPS_ROOT") == str(book.root):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
 
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)"])
@@ -94,7 +102,7 @@ def test_a_kernel_that_dies(book, end):
 
 def test_ctrl_c_in_the_middle(book):
     add_cell(book, "promote", "import time; print('asleep', flush=True); time.sleep(120)")
-    before, entries, others = book.outputs(), book.ledger(), kernels()
+    before, entries = book.outputs(), book.ledger()
     env = {**{k: v for k, v in os.environ.items() if not k.startswith("MODEL_OPS_")}, **QUIET, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     with open(book.root.parent / "said.txt", "w+") as said:
         run = subprocess.Popen([BIN / "model-ops", "run"], cwd=book.root, env=env, stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
@@ -105,13 +113,14 @@ def test_ctrl_c_in_the_middle(book):
             if "7/8" in (book.root.parent / "said.txt").read_text() or "promote" in (book.root.parent / "said.txt").read_text() and (book.root / "runs/promote.events.jsonl").exists() and '"cell": 10' in (book.root / "runs/promote.events.jsonl").read_text():
                 break
         time.sleep(2)
+        assert kernels(book)
         os.killpg(run.pid, signal.SIGINT)  # what a terminal does: the whole group
         assert run.wait(60) == 130
         said.seek(0)
         assert "Ctrl-C" in said.read()
     assert book.outputs() == before and book.ledger() == entries
     time.sleep(1)
-    assert kernels() <= others, "no kernel is left behind"
+    assert kernels(book) == [], "no kernel is left behind"
     book.git("checkout", "-q", "nbs")
     book.ops("run")
     assert book.outputs().keys() == before.keys()
