@@ -6,6 +6,7 @@
 __all__ = ['LONGEST', 'STYLE', 'el', 'name', 'show', 'badge', 'number', 'table']
 
 # %% ../nbs/html.ipynb #685423d5
+import math
 from collections.abc import Iterable, Sequence
 from markupsafe import Markup, escape
 
@@ -43,7 +44,7 @@ STYLE = Markup("""<style>
 .mo{font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;max-width:60rem;color:inherit}
 .mo.mo h3{font-size:1.1rem;margin:1.1rem 0 .3rem}.mo p{margin:.3rem 0}.mo .lead{font-size:1.15rem;margin:.2rem 0 .6rem}
 .mo .scroll{overflow-x:auto}.mo.mo table{border-collapse:collapse;margin:.4rem 0;font-size:13px}
-.mo.mo th,.mo.mo td{padding:.2rem .6rem;border-bottom:1px solid rgba(128,128,128,.3);text-align:left;vertical-align:middle;max-width:26rem;overflow-wrap:anywhere}
+.mo.mo th,.mo.mo td{padding:.2rem .6rem;border-bottom:1px solid rgba(128,128,128,.3);text-align:left;vertical-align:middle;max-width:26rem;overflow-wrap:break-word}
 .mo td:not(.num){min-width:4.5rem}.mo td:first-child{min-width:7.5rem}
 .mo th{font-weight:600;white-space:nowrap}.mo.mo td.num,.mo.mo th.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .mo .badge{display:inline-block;padding:0 .5em;border-radius:.7em;font-weight:600;font-size:.85em;white-space:nowrap;border:1px solid transparent}
@@ -79,7 +80,7 @@ def number(
     if isinstance(value, int): return f"{value:,}"
     if value in (float("inf"), float("-inf")): return "∞" if value > 0 else "−∞"
     text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{max(0, digits - 2)}f}" if abs(value) >= 100 else f"{value:.{digits}f}"
-    if 0 < abs(value) < 10**-digits: text = f"{value:.1e}"
+    if 0 < abs(value) < 10**-digits: text = f"{value:.{1 - math.floor(math.log10(abs(value)))}f}" if abs(value) >= 1e-6 else f"{value:.1e}"
     return text.replace("-", "−")
 
 def table(

@@ -16,7 +16,7 @@ def lab(
     port: Annotated[int, Option(help="A port; the first free one from 8888 by default.")] = 8888,
     browser: Annotated[bool, Option(help="Open a browser.")] = True,
 ):
-    "Start JupyterLab on the index notebook, set up for this workbook."
+    "JupyterLab on the index notebook."
     from model_ops.workbook import lab as labs
     labs.start("nbs/index.ipynb", port=port, browser=browser)
 
@@ -34,7 +34,7 @@ def debug(
     port: Annotated[int, Option(help="A port; the first free one from 8888 by default.")] = 8888,
     browser: Annotated[bool, Option(help="Open a browser.")] = True,
 ):
-    "Open the failed run of a step at its failed cell, its parameters in place."
+    "Open a failed run at its failed cell."
     from model_ops.workbook import lab as labs
     labs.start(labs.failed_run(name), port=port, browser=browser)
 
@@ -55,7 +55,7 @@ def new(
     print(scaffold.new(folder, example))
 
 def git_setup():
-    "Set up git for notebooks in this clone: readable diffs, and merges without touching JSON."
+    "Readable diffs and merges of notebooks, for this clone."
     from model_ops.workbook import lab as labs
     print(labs.git_setup())
 

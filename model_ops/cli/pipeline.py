@@ -15,13 +15,13 @@ from typer import Argument, Option
 def run(
     steps: Annotated[list[str] | None, Argument(help="Steps to bring up to date, with what they need; all by default.")] = None,
     told: Annotated[list[str] | None, Option("--set", help="STEP.NAME=VALUE for this run alone, for example train.max_iter=50.")] = None,
-    apply: Annotated[bool, Option(help="Register the challenger and apply the decision when all is done.")] = True,
+    apply: Annotated[bool | None, Option("--apply/--no-apply", help="Register the challenger and apply the decision when all is done; with --set only if you say so.")] = None,
     force: Annotated[bool, Option("--force", help="Run the steps even if nothing has changed.")] = False,
 ):
-    "Run what has changed, judge it against the champion, and apply the decision once."
+    "Run what has changed, judge it, apply the decision."
     from model_ops import params
     from model_ops.registry import cycle
-    done = cycle.run(steps=steps or [], told=params.parse_set(told or []), apply_decision=apply, force=force)
+    done = cycle.run(steps=steps or [], told=params.parse_set(told or []), apply_decision=not told if apply is None else apply, force=force)
     print(done.text())
 
 def step(
@@ -30,21 +30,21 @@ def step(
     step_timeout: Annotated[float | None, Option(help="Seconds that the step may take.")] = None,
     quiet: Annotated[bool, Option("--quiet", "-q", help="No progress.")] = False,
 ):
-    "Run one step's notebook (the stages of dvc.yaml call this)."
+    "Run one step's notebook (dvc.yaml calls this)."
     from model_ops.workbook import pipeline
     print(pipeline.run_step(name, cell_timeout=cell_timeout, step_timeout=step_timeout, quiet=quiet))
 
 def apply(
     who: Annotated[str, Option("--by", help="Who applies it; your git name by default.")] = "",
 ):
-    "Register the challenger, and apply the decision that the files hold: once, if its opponent is still in charge."
+    "Apply the decision that the files hold, once."
     from model_ops.registry import cycle
     print(cycle.apply_now(who=who))
 
 def status(
     as_json: Annotated[bool, Option("--json", help="For machines.")] = False,
 ):
-    "What is in charge, what the files hold, what would run, and whether MLflow agrees."
+    "Who is in charge, what would run, who disagrees."
     from model_ops.registry import cycle
     now = cycle.status()
     print(json.dumps(now.as_dict(), indent=2, ensure_ascii=False) if as_json else now.text())
@@ -52,7 +52,7 @@ def status(
 def check(
     fix: Annotated[bool, Option("--fix", help="Write dvc.yaml from the notebooks, and strip outputs from step notebooks.")] = False,
 ):
-    "Say where notebooks, params and dvc.yaml disagree."
+    "Where notebooks, params and dvc.yaml disagree."
     from model_ops.settings import Settings
     from model_ops.workbook import check as checks
     found = checks.check(Settings.load().root, fix)

@@ -21,13 +21,14 @@ def drift(
     time: Annotated[str, Option(help="The column that says when: rows are then judged by days.")] = "",
     alpha: Annotated[float, Option(help="The false-alarm rate of the whole report.")] = 0.05,
 ):
-    "Has the second table drifted away from the first? Exit code 0 whatever the verdict; 1 where there is none."
+    "Has the second table drifted away from the first?"
     from model_ops import files
     from model_ops.drift import verdict
     found = verdict.compare_files(reference, current, time=time or None, alpha=alpha)
     if html: files.write(html, verdict.page(found, f"Drift: {Path(reference).name} → {Path(current).name}"))
     if as_json: found.save(as_json)
     print(found.summary)
+    if not time: print("Rows were taken as independent of one another. Where a column says when, name it: --time COLUMN.")
     for path in filter(None, (html, as_json)): print(path)
 
 def predict(

@@ -154,7 +154,7 @@ def _target(frame: pl.DataFrame, target: str | None, positive) -> tuple[str, pl.
 def _check_asked(frame: pl.DataFrame, windows: Mapping, time: str | None, columns: list[str]) -> None:
     "Refuse what cannot be cut."
     for column in columns:
-        if column not in frame.columns: raise DataError(f"The table has no column {column!r}.", nearest(column, frame.columns), f"Its columns: {', '.join(frame.columns[:20])}.")
+        if column not in frame.columns: raise DataError(f"The table has no column {column!r}.", nearest(column, frame.columns) or f"Its columns: {', '.join(frame.columns[:20])}.", "Change target, time or roles in params/prepare.yaml.")
     if not windows: raise DataError("There are no windows.", "At least one is needed.", "Set windows in params/prepare.yaml.")
     if not frame.height: raise DataError("The table has no rows.", todo="Look at its source.")
     if time is None and any(not isinstance(w, int | float) for w in windows.values()): raise DataError("The windows have bounds, and no time column is named.", "Bounds need one; without time, a window is a share of the rows, such as train: 0.6.", "Set time, or shares.")

@@ -7,7 +7,7 @@ __all__ = ['PACKAGE', 'PIN', 'challenger', 'pinned', 'pin', 'Outcome', 'run', 'a
            'package_in_charge']
 
 # %% ../../nbs/registry/cycle.ipynb #a1d0c191
-import json, shutil
+import contextlib, json, shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from .. import files
@@ -35,10 +35,15 @@ def pinned(
 
 def pin(
     settings: Settings,  # the workbook's
+    who: str | None = None,  # who adopts a champion that the files name and an empty ledger does not; `None` adopts nobody
 ) -> str | None:
     "Name the opponent of the challenger in `opponent/pin.json`, and lay its package beside it, tracked by DVC; returns its digest."
     from model_ops.registry.ledger import Ledger
-    wanted = Ledger(settings.ledger_url).opponent_for(challenger(settings))
+    ledger = Ledger(settings.ledger_url)
+    if (named := pinned(settings)) and not ledger.entries():
+        if who is None: return named
+        _adopt(named, ledger, settings, who)
+    wanted = ledger.opponent_for(challenger(settings))
     folder = settings.path("opponent", "package")
     there = json.loads((folder/"manifest.json").read_text(encoding="utf-8"))["digest"] if (folder/"manifest.json").exists() else None
     if wanted != there:
@@ -49,6 +54,13 @@ def pin(
     text = json.dumps({"opponent": wanted}) + "\n"
     if not settings.path(PIN).exists() or settings.path(PIN).read_text(encoding="utf-8") != text: files.write(settings.path(PIN), text)
     return wanted
+
+def _adopt(digest: str, ledger, settings: Settings, who: str) -> None:
+    "Enter the champion that a clone brought along as the first of its own, empty ledger."
+    from model_ops.registry import store
+    if store.Store(settings.store).put(settings.path("opponent", "package")) != digest: raise PackageError(f"opponent/package is not the package {digest[:12]} that opponent/pin.json names.", todo="dvc checkout opponent/package.dvc")
+    ledger.register(digest, f"{settings.store.name}/{digest}")
+    ledger.append("adopt", after=0, champion=digest, who=who, why="This ledger was empty, and the checkout names this package as the champion to beat.")
 
 def _materialize(digest: str, folder: Path, settings: Settings) -> None:
     "Copy a package from the store, and track it, so that `dvc push` takes it along."
@@ -63,6 +75,7 @@ class Outcome:
     settings: Settings
     decision: str        # the decision's sentence; empty where the pipeline did not get so far
     applied: str         # what was applied
+    question: str = ""   # what was told for this run alone
     healed: list[str] = field(default_factory=list)  # what an earlier, cut-off run had left
 
     def text(self) -> str:
@@ -70,6 +83,7 @@ class Outcome:
         lines = [f"Put back after a cut-off run: params/{name}.yaml" for name in self.healed]
         if self.decision: lines.append(self.decision)
         if self.applied: lines.append(self.applied)
+        if self.question: lines.append(f"A question: nothing was put in charge, and params/ is as it was. To keep it, write {self.question}, then: model-ops run.")
         reports = self.settings.path("reports", "index.html")
         return "\n" + "\n".join([*lines, "", f"  report    {_shown(reports)}", "  notebook  model-ops open train", "  next      model-ops status"])
 
@@ -95,15 +109,22 @@ def run(
     with pipeline.alone(settings.root, "model-ops run"):
         healed = pipeline.put_back(settings.root)
         _ready(settings)
-        with pipeline.told_for_once(told or {}, settings):
+        with pipeline.told_for_once(told or {}, settings), _stages_in_step(settings.root):
             making, rest = _halves(settings.root, list(steps))
             if making: pipeline.repro(*making, root=settings.root, force=force)
-            pin(settings)
+            pin(settings, (who or apply.whoami(settings.root)) if apply_decision else None)
             if rest: pipeline.repro(*rest, root=settings.root, force=force)
         report.index(settings.root)
         judged = "promote" in (steps or check.steps(settings.root))
         applied = apply.apply(settings, who=who) if apply_decision and judged else None
-        return Outcome(settings, _decision(settings) if judged else "", applied.sentence if applied else "", healed)
+        return Outcome(settings, _decision(settings) if judged else "", applied.sentence if applied else "", _question(told) if told and not apply_decision else "", healed)
+
+@contextlib.contextmanager
+def _stages_in_step(root: Path):
+    "`dvc.yaml` as the notebooks and parameters of this run have it, and afterwards as the files have it."
+    check.write_stages(root)
+    try: yield
+    finally: check.write_stages(root)
 
 def _ready(settings: Settings) -> None:
     "Say what is wrong with the stores before anything runs."
@@ -120,6 +141,10 @@ def _halves(root: Path, steps: list[str]) -> tuple[list[str], list[str]]:
     wanted = steps or all_steps
     return ([maker] if maker and (not steps or any(s not in upto for s in steps)) else [s for s in wanted if s in upto]), [s for s in wanted if s not in upto]
 
+def _question(told: dict[str, dict]) -> str:
+    "Where the values of a question would be written."
+    return ", ".join(f"{name}: {json.dumps(value)} in params/{step}.yaml" for step, values in told.items() for name, value in values.items())
+
 def _decision(settings: Settings) -> str:
     "The sentence of the decision that the files hold."
     try: return json.loads(settings.path("records", "decision.json").read_text(encoding="utf-8"))["summary"]
@@ -135,6 +160,10 @@ def apply_now(
     with pipeline.alone(settings.root, "model-ops apply"): return apply.apply(settings, who=who).sentence
 
 # %% ../../nbs/registry/cycle.ipynb #eea80659
+def _few(things: list[str], most: int = 2) -> str:
+    "The first of many."
+    return "; ".join(things[:most]) + (f"; and {len(things) - most} more" if len(things) > most else "")
+
 @dataclass(frozen=True)
 class Status:
     "How things stand."
@@ -161,8 +190,8 @@ class Status:
         lines = [f"{self.name}", "  in charge    " + (f"version {c['version']} ({short(c['digest'])}), since {c['since']}, by {c['who']}" if c else "nobody yet"),
                  f"  challenger   {short(self.challenger)}{' (in charge)' if c and c['digest'] == self.challenger else ''}", f"  opponent     {short(self.opponent)}"]
         if d := self.decision: lines.append(f"  decision     {d['outcome']}, " + (f"applied {d['applied']}" if d["applied"] else "not applied") + f": {d['summary']}")
-        lines += [f"  would run    {step}: {'; '.join(why)}" for step, why in self.stale.items()] or ["  would run    nothing, all is up to date"]
-        lines += [f"  missing      {path} (dvc checkout, dvc pull)" for path in self.missing]
+        lines += [f"  would run    {step}: {_few(why)}" for step, why in self.stale.items()] or ["  would run    nothing, all is up to date"]
+        if self.missing: lines.append(f"  missing      {_few(self.missing)} (dvc checkout, dvc pull)")
         lines += [f"  MLflow       {line}" for line in self.mirror]
         return "\n".join(lines)
 
@@ -204,5 +233,5 @@ def package_in_charge(
     ledger = Ledger(settings.ledger_url)
     head = ledger.champion()
     digest = ledger.digest(version) if version else head.champion if head else None
-    if digest is None: raise LedgerError(f"There is no version {version}." if version else "Nobody is in charge yet.", todo="Promote a model first: model-ops run.")
+    if digest is None: raise LedgerError(f"There is no version {version}." if version else "Nobody is in charge yet.", todo="Promote a model first (model-ops run), or name a package.")
     return store.Store(settings.store).get(digest)

@@ -42,7 +42,7 @@ class Entry:
 
 # %% ../../nbs/registry/ledger.ipynb #c772023e
 KINDS = {  # kind → may it change who is in charge?
-    "promote": True, "keep": False, "not enough data": False, "rollback": True,
+    "promote": True, "keep": False, "not enough data": False, "rollback": True, "adopt": True,
 }
 LAYOUT = 1  # of the tables; a newer one is refused
 TRIES = 20  # of a registration that meets others

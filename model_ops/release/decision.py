@@ -49,7 +49,7 @@ def _summary(outcome: str, gates: list[Judged], challenger: str, opponent: str |
     failed, undecided = ([g for g in counting if g.outcome == o] for o in ("fail", "not enough data"))
     against = f" against the opponent {short(opponent)}" if opponent else ""
     if outcome == "promote":
-        gain = next((g for g in counting if g.rule == "superior"), None)
+        gain = next((g for g in sorted(counting, key=lambda g: g.against != "opponent") if g.rule == "superior"), None)
         other = f"the opponent {short(opponent)}" if gain and gain.against == "opponent" else "the dummy, which knows nothing but the share of positives"
         what = (f"it is better than {other}, by {span(gain.value, gain.low, gain.high, between=f' in {gain.metric} ({100*level:g} % interval ')})" if gain
                 else f"it is not worse than the opponent {short(opponent)} by more than the margins allow")

@@ -150,7 +150,7 @@ def _summary(t: Training) -> str:
 
 def _validation(t: Training) -> Iterator[Markup]:
     if t.validation: yield table([[_title(name), value] for name, value in t.validation.items()], ["on the validation window", ""])
-    facts = [t.threshold_why or (f"Threshold {number(t.threshold)}." if t.threshold is not None else ""), t.parity, f"Package {t.package[:12]}." if t.package else ""]
+    facts = [f"Threshold {t.threshold_why}" if t.threshold_why else (f"Threshold {number(t.threshold)}." if t.threshold is not None else ""), t.parity, f"Package {t.package[:12]}." if t.package else ""]
     yield el("p", " ".join(filter(None, facts)), class_="muted")
 
 def _folds(t: Training) -> Iterator[Markup]:

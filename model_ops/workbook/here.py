@@ -27,6 +27,7 @@ class Declared:
     record: str = ""               # the step's record
     metrics: str = ""              # a flat JSON file of numbers, for `dvc metrics`
     plots: tuple[str, ...] = ()    # CSV files, for `dvc plots`
+    sources: tuple[str, ...] = ()  # parameters that may name a file from outside the workbook's outputs
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -200,12 +201,13 @@ def take(
     record: str = "",              # its record, records/….json
     metrics: str = "",             # its flat metrics, metrics/….json
     plots: Sequence[str] = (),     # CSV files for `dvc plots`
+    sources: Sequence[str] = (),   # parameters whose value may be a file: the stage then depends on it
     namespace: dict | None = None, # where the parameters are; the caller's globals by default
 ) -> Step:
     "Find the workbook, settle the parameters, and say who is running; raises `ParameterError` as the pipeline would."
     space = sys._getframe(1).f_globals if namespace is None else namespace
     settings = Settings.load()
-    declares = Declared(step, tuple(reads), tuple(writes), record, metrics, tuple(plots))
+    declares = Declared(step, tuple(reads), tuple(writes), record, metrics, tuple(plots), tuple(sources))
     notebook = settings.path(f"nbs/steps/{step}.ipynb")
     cell = params.read_cell(notebook) if notebook.exists() else {}
     how = "pipeline" if os.environ.get(VARIABLE) == step else "papermill" if _injected(space.get("In", [])) is not None and not _opened(space, settings.root) else "by hand"

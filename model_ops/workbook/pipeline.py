@@ -10,7 +10,7 @@ import contextlib, datetime, fcntl, json, os, shutil, subprocess, sys, threading
 from dataclasses import dataclass
 from pathlib import Path
 from .. import files, params
-from ..errors import ConflictError, ParameterError, StepError, nearest
+from ..errors import ConflictError, DataError, ParameterError, StepError, nearest
 from ..settings import Settings
 from . import check, lab
 from .here import VARIABLE, Declared, declared, publish
@@ -25,6 +25,10 @@ class Plan:
     parameters: dict           # checked, to be injected
     secrets: dict[str, str]    # environment variables that parameters refer to, with their values
 
+def _near(missing: Path) -> str:
+    "A file beside a missing one that may have been meant."
+    return nearest(missing.name, [p.name for p in missing.parent.glob("*") if p.is_file()])
+
 def plan(
     step: str,           # a step's name
     settings: Settings,  # the workbook's
@@ -36,17 +40,19 @@ def plan(
         raise ParameterError(f"There is no step '{step}' (no {notebook.relative_to(settings.root)}).", nearest(step, known) or f"Known are {', '.join(sorted(known)) or 'none'}.", f"A new one is made by: model-ops add {step}.")
     file = f"params/{step}.yaml"
     told = params.check(params.read_yaml(settings.path(file)), params.read_cell(notebook), file)
+    for source in check.source_files(notebook, settings.root):
+        if not settings.path(source).exists(): raise DataError(f"There is no file {source}.", f"{file} names it.", _near(settings.path(source)))
     return Plan(step, notebook, declared(notebook), told, params.secrets(told))
 
 # %% ../../nbs/workbook/pipeline.ipynb #6d38c31e
 def provenance(
     root: Path,  # the workbook's root
 ) -> dict[str, str]:
-    "Git commit and whether tracked files differ from it; empty outside git."
+    "Git commit, and whether tracked files differ from it (but for those that a run itself writes); empty outside git."
     git = lambda *words: subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=30).stdout.strip()
     try: commit = git("rev-parse", "HEAD")
     except (OSError, subprocess.SubprocessError): return {}
-    return {"commit": commit, "dirty": "yes" if git("status", "--porcelain", "--untracked-files=no") else "no"} if commit else {}
+    return {"commit": commit, "dirty": "yes" if git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!opponent") else "no"} if commit else {}
 
 # %% ../../nbs/workbook/pipeline.ipynb #eb29eb06
 CALM = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait give the core away; spinning, a fit beside other work takes five times as long
@@ -179,7 +185,7 @@ def _explained(error: Exception) -> Exception:
     while cause.__cause__ is not None: cause = cause.__cause__
     if not isinstance(cause, StageCmdFailedError): return StepError(f"DVC could not go on: {cause}.", "Outputs of earlier runs are as they were.", "dvc status -v says more.")
     if str(cause).endswith(("exited with 130", "exited with -2")): return KeyboardInterrupt()
-    return StepError("The pipeline stopped.", "Outputs of earlier runs are as they were; what failed is said above.")
+    return StepError("The pipeline stopped.", "Steps before it are done and kept; it and what follows are as they were. What failed is said above.")
 
 def stale(
     root: Path,  # the workbook's root

@@ -286,5 +286,5 @@ def index(
     try: known = steps(root)
     except ModelOpsError: known = {}
     others = sorted(p.stem for p in (root/"reports").glob("*.html") if p.stem != "index" and p.stem not in known)
-    cards = [_card(step, known.get(step), root) for step in [*known, *others]]
+    cards = [_card(step, known.get(step), root) for step in [*list(known)[-1:], *list(known)[:-1], *others]]  # the last step's answer first
     return files.write(root/"reports"/"index.html", _fill("index.html.j2", title=Settings.load(root).name, cards=cards))

@@ -69,7 +69,8 @@ def new(
         _fill(building, folder.name)
         building.rename(folder)
     finally: shutil.rmtree(building, ignore_errors=True)
-    return f"Made {folder}.\n  next      cd {folder} && model-ops run"
+    return (f"Made {folder}, on the example '{example}'.\n  your own table   source, target, time, windows in params/prepare.yaml; slices in params/evaluate.yaml; noun in settings.ini\n"
+            f"  next             cd {folder} && model-ops run")
 
 def _fill(folder: Path, name: str) -> None:
     "All files of a workbook, a git repository, and DVC."
@@ -78,8 +79,9 @@ def _fill(folder: Path, name: str) -> None:
         for file in (share/kind).iterdir():
             if file.name.endswith((".ipynb", ".yaml")): files.write(folder/target/file.name, file.read_bytes())
     (folder/"nbs"/"steps"/".notest").touch()
-    for source, target in {"settings.ini": "settings.ini", "gitignore": ".gitignore", "gitattributes": ".gitattributes", "dvcignore": ".dvcignore", "workbook/index.ipynb": "nbs/index.ipynb"}.items():
+    for source, target in {"gitignore": ".gitignore", "gitattributes": ".gitattributes", "dvcignore": ".dvcignore", "workbook/index.ipynb": "nbs/index.ipynb"}.items():
         files.write(folder/target, (share/source).read_bytes())
+    files.write(folder/"settings.ini", (share/"settings.ini").read_text(encoding="utf-8").replace("name = flights", f"name = {name}").replace("experiment = flights", "experiment =").replace("model = late-flights", "model ="))
     for file in ("README.md", "pyproject.toml"):
         files.write(folder/file, (share/"workbook"/file).read_text(encoding="utf-8").replace("{name}", name).replace("{package}", package))
     files.write(folder/package/"__init__.py", '"The code that notebooks of this workbook export."\n__version__ = "0.1.0"\n')

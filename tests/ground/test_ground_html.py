@@ -42,7 +42,7 @@ def test_any_text_in_any_place(child, attribute):
     assert found == ["p"] and [a for a, _ in attributes] == ["title"]
 
 
-@pytest.mark.parametrize("value, shown", [(None, "–"), (float("nan"), "–"), (0, "0"), (1234567, "1,234,567"), (0.5, "0.500"), (123.456, "123.5"), (1234.5, "1,234"), (-0.25, "−0.250"), (0.00001, "1.0e−05"), (float("inf"), "∞"), (True, "yes")])
+@pytest.mark.parametrize("value, shown", [(None, "–"), (float("nan"), "–"), (0, "0"), (1234567, "1,234,567"), (0.5, "0.500"), (123.456, "123.5"), (1234.5, "1,234"), (-0.25, "−0.250"), (0.00021, "0.00021"), (0.00001, "0.000010"), (1e-9, "1.0e−09"), (float("inf"), "∞"), (True, "yes")])
 def test_numbers_as_people_write_them(value, shown):
     assert number(value) == shown
 

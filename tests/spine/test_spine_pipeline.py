@@ -138,7 +138,8 @@ def test_e_experiments_touch_neither_ledger_nor_aliases(run_workbook, tmp_path, 
 def test_set_holds_for_one_run_alone(run_workbook, tmp_path):
     book = run_workbook.copy(tmp_path / "orders")
     before = (book.root / "params/train.yaml").read_bytes()
-    book.ops("run", "--set", "train.max_iter=15", "--no-apply")
+    said = book.ops("run", "--set", "train.max_iter=15").stdout
+    assert "nothing was put in charge" in said and "max_iter: 15 in params/train.yaml" in said
     assert (book.root / "params/train.yaml").read_bytes() == before
     assert book.json("package/manifest.json")["digest"] != run_workbook.json("package/manifest.json")["digest"]
     assert book.ledger() == run_workbook.ledger()
@@ -146,3 +147,41 @@ def test_set_holds_for_one_run_alone(run_workbook, tmp_path):
     done = book.ops("run", "--set", "train.max_itre=15", check=False)
     assert done.returncode == 2 and "max_iter" in done.stderr
     shutil.rmtree(book.root)
+
+
+def test_a_changed_source_is_noticed_and_a_missing_one_is_named(run_workbook, tmp_path):
+    book = run_workbook.copy(tmp_path / "orders")
+    source = book.root / "source/orders.csv"
+    assert "source/orders.csv" in (book.root / "dvc.yaml").read_text()
+    lines = source.read_text().splitlines()
+    source.write_text("\n".join([*lines, lines[-1].replace(lines[-1].split(",")[0], "o999999")]) + "\n")
+    assert "prepare" in book.status()["stale"]
+    before = book.json("records/prepare.json")["windows"]
+    book.ops("run")
+    rows = lambda windows: sum(w["rows"] for w in windows)
+    assert rows(book.json("records/prepare.json")["windows"]) == rows(before) + 1
+    source.rename(source.with_name("orderz.csv"))
+    done = book.ops("run", check=False)
+    assert done.returncode == 1 and "orderz.csv" in done.stderr
+
+
+def test_a_clone_adopts_the_champion_that_its_commit_names(run_workbook, tmp_path):
+    book = run_workbook.copy(tmp_path / "orders")
+    first = book.status()["champion"]["digest"]
+    book.told("train", max_iter=60)
+    book.ops("run")
+    assert book.json("opponent/pin.json")["opponent"] == first
+    book.call("dvc", "remote", "add", "-q", "-d", "shelf", tmp_path / "shelf")
+    book.git("add", "-A")
+    book.git("commit", "-q", "-m", "Another")
+    book.call("dvc", "push", "-q")
+    clone = Workbook(tmp_path / "clone")
+    book.git("clone", "-q", book.root, clone.root)
+    clone.call("dvc", "pull", "-q")
+    clone.ops("run", "--no-apply")
+    assert clone.ledger() == [] and clone.git("status", "--porcelain") == "", "without apply nobody is adopted, and the pin stays"
+    records = clone.records()
+    clone.ops("run")
+    assert clone.records() == records and clone.git("status", "--porcelain") == "", "nothing had to run"
+    assert [kind for _, kind, _ in clone.ledger()] == ["adopt", book.ledger()[-1][1]] and clone.ledger()[0][2] == first
+    assert clone.status()["champion"]["digest"] == book.status()["champion"]["digest"]
