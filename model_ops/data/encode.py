@@ -22,6 +22,7 @@ class Encoded(NamedTuple):
     X: np.ndarray     # [rows, width] float32; missing is NaN
     names: list[str]  # [width] the feature, or the feature and its part: "sent.weekday"
     kinds: list[str]  # [width] "number" or "category"; only categories are codes
+    columns: list[str]  # [width] the feature that each comes from
 
 PARTS = {"date": ["weekday", "day_of_year"], "datetime": ["minute_of_day", "weekday", "day_of_year"]}
 
@@ -90,7 +91,7 @@ class Encoder:
         contract: Contract,  # its features are read, in their order; the target and all else are not
     ):
         self.features = {name: contract.columns[name] for name in contract.features}
-        self.names, self.kinds = _outputs(self.features)
+        self.names, self.kinds, self.columns = _outputs(self.features)
         self._needed = {name for name in self.features if contract.severity(name, "presence") == "enforce"}
         self._strict = {name for name in self.features if contract.severity(name, "type") == "enforce"}
         self._values = [(name, _for_values(column, name in self._strict)) for name, column in self.features.items()]
@@ -100,7 +101,7 @@ class Encoder:
     ) -> Encoded:
         "The table as the model reads it; `ContractError` names column, row and value that cannot be."
         X = self.rows(table) if isinstance(table, list | tuple) else self._columns(columns_of(table))
-        return Encoded(X, list(self.names), list(self.kinds))
+        return Encoded(X, list(self.names), list(self.kinds), list(self.columns))
 
     def rows(self,
         rows: list[Mapping],  # dictionaries by column name; what the contract does not know is left alone
@@ -150,8 +151,8 @@ class Encoder:
                              f"Allowed: {ALLOWED[dtype]}.", column=name, row=row, value=value)
 
 # %% ../../nbs/data/encode.ipynb #c5559561
-def _outputs(features: dict[str, Column]) -> tuple[list[str], list[str]]:
-    "Names and kinds of the numbers that the features become."
+def _outputs(features: dict[str, Column]) -> tuple[list[str], list[str], list[str]]:
+    "Names, kinds and features of the numbers that the features become."
     if not features: raise ContractError("The contract has no feature.", "At least one column has the role feature.", "Edit the contract, or learn it again.")
     bare = next((name for name, column in features.items() if column.dtype == "category" and column.categories is None), None)
     if bare is not None: raise ContractError(f"Column {bare!r} is a category without categories.", "A feature lists its levels.",
@@ -160,7 +161,7 @@ def _outputs(features: dict[str, Column]) -> tuple[list[str], list[str]]:
     names = [f"{name}.{part}" if part else name for name, part, _ in parts]
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None) if len(set(names)) < len(names) else None
     if twice is not None: raise ContractError(f"Two inputs of the model would be called {twice!r}.", todo="Rename one of the columns.", column=twice)
-    return names, ["category" if column.dtype == "category" else "number" for _, _, column in parts]
+    return names, ["category" if column.dtype == "category" else "number" for _, _, column in parts], [name for name, _, _ in parts]
 
 def encode(
     contract: Contract,  # what the table must be

@@ -16,7 +16,7 @@ from ..data.encode import Encoder
 from ..errors import DataError
 from ..evaluate.intervals import significant
 from .card import card
-from .convert import Conversion, convert
+from .convert import Conversion, convert, outputs
 from .manifest import File, Input, Manifest, Origin, Window, verify
 from .pyfunc import mlmodel, requirements
 from .trusted import dump
@@ -57,11 +57,12 @@ def _summary(contract: Contract, threshold: float | None) -> str:
     if contract.task == "multiclass": return f"Which of its {len(contract.classes)} classes has {contract.target}?"
     return f"Is {contract.target} {contract.positive}? The answer is yes from a score of {threshold:.3g} on."
 
-def _manifest(contract: Contract, threshold: float | None, profile: Record | None, conversion: Conversion, origin: Origin) -> Manifest:
+def _manifest(contract: Contract, threshold: float | None, profile: Record | None, scores: Record | None, loss: Conversion | None, importance: dict[str, float],
+              conversion: Conversion, origin: Origin) -> Manifest:
     return Manifest(summary=_summary(contract, threshold), task=contract.task, target=contract.target, classes=_classes(contract), threshold=threshold,
         inputs=[Input(name=n, dtype=contract.columns[n].dtype, nullable=contract.columns[n].nullable) for n in contract.features],
         format="onnx" if conversion.onnx else "skops", reason=conversion.reason, parity=conversion.parity, contract=contract.digest, profile=profile.digest if profile else None,
-        origin=origin, versions=_versions())
+        scores=scores.digest if scores else None, loss=("onnx" if loss.onnx else "skops") if loss else None, importance={n: significant(v) for n, v in importance.items()}, origin=origin, versions=_versions())
 
 # %% ../../nbs/package/build.ipynb #87767aad
 def write_package(
@@ -72,6 +73,9 @@ def write_package(
     contract: Contract,                   # its features are the signature
     threshold: float | None = None,       # of a binary task, 0 to 1: positive from this score on
     profile: Record | None = None,        # the reference for drift
+    scores: Record | None = None,         # scores and labels of the validation window, condensed
+    loss_model=None,                      # of a regression: reads float32 [n, k + 1], the prediction last, and predicts its absolute error
+    importance: dict[str, float] | None = None,  # by raw column: what the metric loses without it
     params: dict | None = None,           # what the step was told
     windows: dict[str, dict] | None = None,  # by name: rows, from, to, digest
     metrics: dict[str, float] | None = None, # on the validation window; kept to six digits
@@ -79,13 +83,16 @@ def write_package(
 ) -> Manifest:
     "Write the model package; returns its manifest."
     _check_fit(model, X, contract, threshold)
-    conversion = convert(model, X, tolerance=tolerance)
+    stray = next((n for n in importance or {} if n not in contract.features), None)
+    if stray is not None: raise DataError(f"There is an importance for {stray!r}, which is no feature of the contract.", f"Features: {', '.join(contract.features[:30])}.", column=stray)
+    conversion, loss = convert(model, X, tolerance=tolerance), _loss(loss_model, model, X, contract, tolerance)
     estimator = " ".join(model.__repr__(N_CHAR_MAX=5_000).split())
     origin = Origin(estimator=estimator, params=params or {}, windows={n: Window(**w) for n, w in (windows or {}).items()},
                     metrics={n: significant(v) for n, v in (metrics or {}).items()})
-    manifest = _manifest(contract, threshold, profile, conversion, origin)
+    manifest = _manifest(contract, threshold, profile, scores, loss, importance or {}, conversion, origin)
     contents = {"model.skops": dump(model), "contract.json": contract.to_json().encode(), **({"model.onnx": conversion.onnx} if conversion.onnx else {}),
-                **({"profile.json": profile.to_json().encode()} if profile else {})}
+                **{f"{part}.json": record.to_json().encode() for part, record in (("profile", profile), ("scores", scores)) if record},
+                **({f"loss.{manifest.loss}": loss.onnx or dump(loss_model)} if loss else {})}
     manifest.files = _digests(contents)
     contents |= {name: text.encode() for name, text in {"card.md": card(manifest, contract), "MLmodel": mlmodel(manifest), "requirements.txt": requirements(manifest)}.items()}
     manifest.files = _digests(contents)
@@ -95,6 +102,13 @@ def write_package(
         verify(new)
     files.replace_folder(folder, build)
     return manifest
+
+def _loss(loss_model, model, X: np.ndarray, contract: Contract, tolerance: float) -> Conversion | None:
+    "The model of the error, converted where it converts."
+    if loss_model is None: return None
+    if contract.task != "regression": raise DataError(f"A model of the error was given for the task {contract.task}.", "Only a regression has one; a classifier's scores say how sure it is.")
+    if (reads := getattr(loss_model, "n_features_in_", None)) != X.shape[1] + 1: raise DataError(f"The model of the error reads {reads} columns.", f"The {X.shape[1]} encoded ones and the prediction: {X.shape[1] + 1}.")
+    return convert(loss_model, np.column_stack([X, outputs(model, X)[:, 0]]).astype(np.float32), tolerance=tolerance)
 
 def _digests(contents: dict[str, bytes]) -> dict[str, File]:
     return {name: File(sha256=hashlib.sha256(contents[name]).hexdigest(), size=len(contents[name])) for name in sorted(contents)}

@@ -49,7 +49,7 @@ class Origin(BaseModel):
     metrics: dict[str, float | None] = {}                            # on the validation window
 
 # %% ../../nbs/package/manifest.ipynb #a6ca3252
-FILES = ("model.onnx", "model.skops", "contract.json", "profile.json", "card.md", "MLmodel", "requirements.txt")
+FILES = ("model.onnx", "model.skops", "contract.json", "profile.json", "scores.json", "loss.onnx", "loss.skops", "card.md", "MLmodel", "requirements.txt")
 
 class Manifest(Record):
     "What a model package holds, and what it is."
@@ -65,6 +65,9 @@ class Manifest(Record):
     parity: Parity | None = None    # ONNX against scikit-learn
     contract: str                   # digest of the contract
     profile: str | None = None      # digest of the reference profile
+    scores: str | None = None       # digest of the condensed scores
+    loss: Literal["onnx", "skops"] | None = None  # how the model of the error is kept, where there is one
+    importance: dict[str, float] = {}  # by raw column: what the metric loses without it, on the validation window
     origin: Origin
     versions: dict[str, str] = {}   # of the libraries that wrote it
     files: dict[str, File] = {}
@@ -127,17 +130,19 @@ def _content(folder: Path, file: str, about: File) -> bytes:
 
 def _check_whole(manifest: Manifest, contents: dict[str, bytes], stated: str) -> None:
     "What the manifest says of its parts must be true of them."
-    needed = {"model.skops", "contract.json", *(["model.onnx"] if manifest.format == "onnx" else []), *(["profile.json"] if manifest.profile else [])}
+    needed = {"model.skops", "contract.json", *(["model.onnx"] if manifest.format == "onnx" else []), *(f"{part}.json" for part in ("profile", "scores") if getattr(manifest, part)),
+              *([f"loss.{manifest.loss}"] if manifest.loss else [])}
     if lacking := sorted(needed - set(contents)): raise PackageError(f"The manifest does not list {lacking[0]}.", todo=_RESTORE, file=lacking[0])
     if stated != manifest.digest: raise PackageError("manifest.json states a digest that is not its own.", todo=_RESTORE, file="manifest.json")
-    for part in ("contract", "profile"):
+    for part in ("contract", "profile", "scores"):
         said = getattr(manifest, part)
         if said and said != digest_json(json.loads(contents[f"{part}.json"])):
             raise PackageError(f"{part}.json is not the {part} that manifest.json names.", todo=_RESTORE, file=f"{part}.json")
-    try: names = foreign(contents["model.skops"])
-    except Exception as e: raise PackageError(f"model.skops is not a skops file ({e}).", todo=_RESTORE, file="model.skops") from e
-    if names: raise PackageError(f"model.skops holds {names[0]}.",
-                                 "Only the types listed in model_ops.package.trusted are loaded.", "Do not use this package.", file="model.skops", types=names)
+    for file in ("model.skops", "loss.skops"):
+        try: names = foreign(contents[file]) if file in contents else []
+        except Exception as e: raise PackageError(f"{file} is not a skops file ({e}).", todo=_RESTORE, file=file) from e
+        if names: raise PackageError(f"{file} holds {names[0]}.",
+                                     "Only the types listed in model_ops.package.trusted are loaded.", "Do not use this package.", file=file, types=names)
 
 def verify(
     folder: str | Path,  # a model package

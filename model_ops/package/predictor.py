@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from ..data.contract import Contract
 from ..data.encode import Encoder
-from ..errors import DataError
+from ..errors import DataError, PackageError
 from .convert import open_session, outputs
 from .manifest import Manifest, read
 from .trusted import load
@@ -54,8 +54,9 @@ class Predictor:
         manifest: Manifest,                          # of the package
         contract: Contract,                          # what tables must be
         run: Callable[[np.ndarray], np.ndarray],     # float32 [n, k] → probabilities [n, classes] or predictions [n, 1]
+        loss: Callable[[np.ndarray], np.ndarray] | None = None,  # float32 [n, k + 1] → absolute errors [n, 1], where the package has a model of them
     ):
-        self.manifest, self.contract, self.encode, self._run = manifest, contract, Encoder(contract), run
+        self.manifest, self.contract, self.encode, self._run, self._loss = manifest, contract, Encoder(contract), run, loss
 
     @classmethod
     def open(cls,
@@ -64,11 +65,7 @@ class Predictor:
         "Verify the package and make it ready; `PackageError` names what is not right."
         manifest, contents = read(folder)
         contract = Contract.from_json(contents["contract.json"], "contract.json")
-        if manifest.format == "skops":
-            model = load(contents["model.skops"])
-            return cls(manifest, contract, lambda X: outputs(model, X))
-        session = open_session(contents["model.onnx"])
-        return cls(manifest, contract, lambda X: session.run(None, {"X": X})[0])
+        return cls(manifest, contract, _runner(contents, "model", manifest.format), _runner(contents, "loss", manifest.loss) if manifest.loss else None)
 
     @property
     def digest(self) -> str:
@@ -88,3 +85,20 @@ class Predictor:
         width = len(self.encode.names)
         if X.ndim != 2 or X.shape[1] != width: raise DataError(f"The rows have the shape {X.shape}.", f"This package reads {width} encoded columns: [n, {width}].")
         return decide(self._run(X.astype(np.float32, copy=False)) if len(X) else np.empty((0, max(1, len(self.manifest.classes)))), self.manifest)
+
+    def expected_error(self,
+        table,  # as for `predict`
+    ) -> np.ndarray:
+        "Of a regression: the absolute error to expect of each row's prediction [n], 0 or more; `PackageError` where the package has no model of it."
+        if self._loss is None: raise PackageError("This package has no model of its error.", "Packages of regressions can have one: write_package(…, loss_model=…).")
+        X = self.encode.rows(table) if isinstance(table, list) else self.encode(table).X
+        if not len(X): return np.empty(0)
+        return np.maximum(0, self._loss(np.column_stack([X, self._run(X)[:, 0]]).astype(np.float32))[:, 0].astype(float))
+
+def _runner(contents: dict[str, bytes], name: str, format: str) -> Callable[[np.ndarray], np.ndarray]:
+    "What runs a model of the package."
+    if format == "skops":
+        model = load(contents[f"{name}.skops"])
+        return lambda X: outputs(model, X)
+    session = open_session(contents[f"{name}.onnx"])
+    return lambda X: session.run(None, {"X": X})[0]

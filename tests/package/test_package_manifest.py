@@ -5,10 +5,10 @@ import json
 import shutil
 import zipfile
 import pytest
-from model_ops.errors import PackageError
+from model_ops.errors import DataError, PackageError
 from model_ops.package.manifest import FILES, Manifest, read, verify
 
-PRESENT = [f for f in FILES if f != "profile.json"]
+PRESENT = [f for f in FILES if f not in ("profile.json", "scores.json", "loss.onnx", "loss.skops")]
 
 
 def edited(package, change):
@@ -105,6 +105,18 @@ def test_without_onnx_the_identity_is_how_the_model_came_to_be(tmp_path, native,
     assert write(tmp_path / "b", native, metrics={"roc_auc": 0.5}).digest == first.digest
     assert write(tmp_path / "b", native, params={"max_iter": 21}).digest != first.digest
     assert write(tmp_path / "b", native, windows={"train": {"rows": 1000, "digest": "ab"}}).digest != first.digest
+
+
+def test_scores_and_importance_come_along_and_are_no_part_of_the_identity(package, tmp_path, boosted, write):
+    scores = boosted.contract.model_copy(update={"summary": "stands for condensed scores"})
+    manifest = write(tmp_path / "b", boosted, scores=scores, importance={"kilos": 0.123456789, "depot": 0.2})
+    assert manifest.digest == verify(package).digest and manifest.importance == {"kilos": 0.123457, "depot": 0.2}
+    assert read(tmp_path / "b")[1]["scores.json"] == scores.to_json().encode()
+    (tmp_path / "b" / "scores.json").write_text(boosted.contract.to_json())
+    edited(tmp_path / "b", lambda m: None)
+    with pytest.raises(PackageError, match="scores.json is not the scores"): verify(tmp_path / "b")
+    with pytest.raises(DataError, match="'tare'"): write(tmp_path / "c", boosted, importance={"tare": 0.1})
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_copy_of_a_package_is_the_package(package, tmp_path):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import polars as pl
 import pytest
-from model_ops.errors import ContractError, DataError
+from model_ops.errors import ContractError, DataError, PackageError
 from model_ops.package.predictor import Predictor
 
 
@@ -73,3 +73,26 @@ def test_without_onnx_scikit_learn_answers(tmp_path, native, write):
     write(tmp_path / "p", native)
     answer = Predictor.open(tmp_path / "p").predict(native.frame)
     assert (answer.score == native.model.predict_proba(native.X)[:, 1]).all()
+
+
+def test_a_regression_says_how_wrong_it_expects_to_be(tmp_path, make_case, write):
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from model_ops.train.loss import fit_loss, with_prediction
+    case = make_case(HistGradientBoostingRegressor(max_iter=20, random_state=0), "minutes", ("weight_class", "late"), None)
+    prediction = case.model.predict(case.X[1000:])
+    loss_model, _ = fit_loss(case.X[1000:], prediction, case.y[1000:])
+    manifest = write(tmp_path / "a", case, loss_model=loss_model)
+    assert manifest.loss == "onnx" and manifest.digest == write(tmp_path / "b", case).digest
+    predictor = Predictor.open(tmp_path / "a")
+    said = predictor.predict(case.frame[1000:]).score  # by ONNX, in 32 bits: the model of the error reads this one
+    wanted = np.maximum(0, loss_model.predict(with_prediction(case.X[1000:], said)))
+    assert abs(predictor.expected_error(case.frame[1000:]) - wanted).max() < 1e-3
+    assert Predictor.open(tmp_path / "a").expected_error(case.frame[:0]).shape == (0,)
+    with pytest.raises(PackageError, match="no model of its error"): Predictor.open(tmp_path / "b").expected_error(case.frame)
+    with pytest.raises(DataError, match="reads 2 columns"): write(tmp_path / "c", case, loss_model=HistGradientBoostingRegressor(max_iter=2).fit(case.X[:50, :2], case.y[:50]))
+    (tmp_path / "a" / "loss.onnx").write_bytes(b"x")
+    with pytest.raises(PackageError, match="loss.onnx"): Predictor.open(tmp_path / "a")
+
+
+def test_a_classifier_has_no_model_of_its_error(tmp_path, boosted, write):
+    with pytest.raises(DataError, match="Only a regression"): write(tmp_path / "c", boosted, loss_model=boosted.model)
