@@ -51,6 +51,11 @@ STYLE = Markup("""<style>
 .mo .good{background:#d7efe4;color:#0b5138}.mo .bad{background:#fbdcd3;color:#7d2207}.mo .open{background:#e8e6f3;color:#3d3566}.mo .plain{background:#e9ecef;color:#343a40}
 .mo .muted{opacity:.72;font-size:.92em}.mo svg{max-width:100%;height:auto}.mo code{font-size:.92em;background:rgba(128,128,128,.12);padding:0 .25em;border-radius:.2em}
 .mo .row{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
+.mo details{margin:.6rem 0}.mo summary{cursor:pointer;font-weight:600}.mo td svg{vertical-align:middle}.mo .stack table{width:100%}.mo .stack td svg{min-width:100px}.mo .stack small{white-space:nowrap}.mo.mo .stack th,.mo.mo .stack td{padding:.25rem .45rem}
+@media (max-width:34rem){.mo .stack thead{display:none}.mo.mo .stack table,.mo .stack tbody{display:block}.mo.mo .stack tr{display:block;padding:.5rem 0;border-bottom:1px solid rgba(128,128,128,.4)}
+.mo.mo .stack td{display:block;position:relative;min-height:1.5em;max-width:none;border:0;padding:.1rem 0 .1rem 8rem;text-align:left}.mo .stack td:empty{display:none}
+.mo .stack td::before{content:attr(title);position:absolute;left:0;width:7.5rem;opacity:.72}.mo.mo .stack td:first-child{padding-left:0;font-weight:600}.mo.mo .stack td:first-child::before{content:none}}
+@media print{.mo details::details-content{content-visibility:visible;block-size:auto;display:block}.mo .scroll{overflow:visible}.mo h3{break-after:avoid}.mo svg,.mo tr{break-inside:avoid}.mo.mo table{font-size:8pt}.mo.mo .stack th,.mo.mo .stack td{padding:.15rem .25rem;min-width:0}.mo .stack td svg{min-width:60px;width:60px}.mo .stack th,.mo .stack small{white-space:normal}}
 </style>""")
 
 def show(
@@ -61,7 +66,7 @@ def show(
 
 # %% ../nbs/html.ipynb #fb31bfd4
 _TONE = {"drifted": "bad", "stable": "good", "not enough data": "open", "promote": "good", "keep": "plain", "pass": "good",
-         "fail": "bad", "failed": "bad", "enforce": "bad", "warn": "open"}
+         "fail": "bad", "failed": "bad", "enforce": "bad", "warn": "open", "model holds": "good", "model got worse": "bad", "model: not enough data": "open"}
 
 def badge(
     outcome: str,      # the word that is shown
@@ -86,11 +91,12 @@ def number(
 def table(
     rows: Iterable[Sequence],   # cells: elements, numbers or text
     columns: Sequence[str],     # the head; one word or two each
+    cards: bool = False,        # on a phone every row becomes a card with the names of the columns in it: for tables wider than one
 ) -> Markup:
     "A table; numbers are set to the right and formatted by `number`."
     rows = [list(r) for r in rows]
     numeric = [bool(rows) and all(isinstance(r[i], int | float | None) for r in rows) for i in range(len(columns))]
-    cell = lambda tag, value, i: el(tag, number(value) if isinstance(value, int | float | None) and tag == "td" else value, class_="num" if numeric[i] else None)
+    cell = lambda tag, value, i: el(tag, number(value) if isinstance(value, int | float | None) and tag == "td" else value, class_="num" if numeric[i] else None, title=columns[i] if cards and tag == "td" else None)
     head = el("thead", el("tr", *(cell("th", c, i) for i, c in enumerate(columns))))
     body = el("tbody", *(el("tr", *(cell("td", v, i) for i, v in enumerate(r))) for r in rows))
-    return el("div", el("table", head, body), class_="scroll")
+    return el("div", el("table", head, body), class_="scroll stack" if cards else "scroll")

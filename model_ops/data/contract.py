@@ -62,6 +62,10 @@ class Contract(Record):
     def classes(self) -> list[str]:
         "The classes of the target in the order of their codes; none for a regression."
         return [] if self.task == "regression" else self.columns[self.target].categories or []
+    @property
+    def outputs(self) -> list[str]:
+        "The classes in the order of a model's outputs: of a binary task the positive one is the last; none for a regression."
+        return self.classes if self.task != "binary" else [*(c for c in self.classes if c != self.positive), self.positive]
 
     def severity(self,
         column: str,  # a column of the contract

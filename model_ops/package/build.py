@@ -23,10 +23,6 @@ from .trusted import dump
 from ..records import Record
 
 # %% ../../nbs/package/build.ipynb #b70e566e
-def _classes(contract: Contract) -> list[str]:
-    "The classes in the order of the model's outputs."
-    return contract.classes if contract.task != "binary" else [next(c for c in contract.classes if c != contract.positive), contract.positive]
-
 def _check_fit(model, X: np.ndarray, contract: Contract, threshold: float | None) -> None:
     width = len(Encoder(contract).names)
     if X.ndim != 2 or X.dtype != np.float32 or X.shape[1] != width or not len(X):
@@ -59,7 +55,7 @@ def _summary(contract: Contract, threshold: float | None) -> str:
 
 def _manifest(contract: Contract, threshold: float | None, profile: Record | None, scores: Record | None, loss: Conversion | None, importance: dict[str, float],
               conversion: Conversion, origin: Origin) -> Manifest:
-    return Manifest(summary=_summary(contract, threshold), task=contract.task, target=contract.target, classes=_classes(contract), threshold=threshold,
+    return Manifest(summary=_summary(contract, threshold), task=contract.task, target=contract.target, classes=contract.outputs, threshold=threshold,
         inputs=[Input(name=n, dtype=contract.columns[n].dtype, nullable=contract.columns[n].nullable) for n in contract.features],
         format="onnx" if conversion.onnx else "skops", reason=conversion.reason, parity=conversion.parity, contract=contract.digest, profile=profile.digest if profile else None,
         scores=scores.digest if scores else None, loss=("onnx" if loss.onnx else "skops") if loss else None, importance={n: significant(v) for n, v in importance.items()}, origin=origin, versions=_versions())

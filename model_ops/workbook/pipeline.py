@@ -9,7 +9,7 @@ __all__ = ['CALM', 'Plan', 'plan', 'provenance', 'run_step', 'alone', 'dvc', 're
 import contextlib, datetime, fcntl, json, os, shutil, subprocess, sys, threading, time, uuid
 from dataclasses import dataclass
 from pathlib import Path
-from .. import files, params
+from .. import files, params, records
 from ..errors import ConflictError, DataError, ParameterError, StepError, nearest
 from ..settings import Settings
 from . import check, lab
@@ -115,7 +115,7 @@ def _finish(todo: Plan, settings: Settings, staged: Path, executed: Path, facts:
 def _outcome(todo: Plan, staged: Path) -> str:
     "The outcome that the step's record states, where it states one."
     if not todo.declares.record: return ""
-    return str(json.loads((staged/todo.declares.record).read_text(encoding="utf-8")).get("outcome", ""))
+    return records.shown(json.loads((staged/todo.declares.record).read_text(encoding="utf-8")))
 
 def _failed_report(failed: Path, step: str) -> None:
     "A readable page of a failed run beside its notebook; a second failure here must not hide the first."

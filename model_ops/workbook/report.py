@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from importlib.resources import files as resources
 from pathlib import Path
-from markupsafe import Markup
-from .. import files, html
+from markupsafe import Markup, escape
+from .. import files, html, records
 from ..errors import ModelOpsError
 from ..html import badge, el
 from ..settings import Settings
@@ -66,7 +66,7 @@ def page(
     "A page that shows `parts`; `render` makes one from a notebook, a command may make one from a record alone."
     short = lambda text: text if len(text) <= html.LONGEST else f"{text[:html.LONGEST]}…"
     facts = {"summary": short(summary), "outcome": short(outcome), "when": str((provenance or {}).get("when (UTC)", "")), "failed": failure is not None}
-    return _fill("report.html.j2", title=short(title), summary=summary and el("bdi", summary), outcome=badge(outcome, "bad" if failure else None) if outcome else "", parts=parts, annex=annex, failure=failure,
+    return _fill("report.html.j2", title=short(title), summary=summary and el("bdi", escape(summary)), outcome=badge(outcome, "bad" if failure else None) if outcome else "", parts=parts, annex=annex, failure=failure,
                  provenance=_provenance(provenance or {}), facts=json.dumps(facts, ensure_ascii=False))
 
 # %% ../../nbs/workbook/report.ipynb #27cec792
@@ -241,7 +241,9 @@ def render(
     heading = next((m[1] for cell in cells if cell["cell_type"] == "markdown" and (m := re.match(r"\s*# +(.+)", _source(cell)))), "")
     title, stopped, above = title or heading or "Report", failure(cells), readable(cells)
     top, bottom = Room(TOP, "o"), Room(ANNEX, "n")
-    text = page(title, *_within(_told(above, top), top), summary=summary, outcome=outcome or ("failed" if stopped else ""), provenance=provenance,
+    twice = Markup('<p class="lead">{}</p>').format(summary)  # a record begins with its sentence, and so does the page
+    parts = [Markup(str(part).replace(twice, "", 1)) for part in _within(_told(above, top), top)]
+    text = page(title, *parts, summary=summary, outcome=outcome or ("failed" if stopped else ""), provenance=provenance,
                 annex=_within(_annex(cells, above, bottom), bottom), failure=stopped)
     return files.write(out, text)
 
@@ -267,7 +269,7 @@ def _record(root: Path, notebook: Path | None) -> dict:
     "Summary and outcome of a step's record; empty where there is none."
     try: record = json.loads((root/declared(notebook).record).read_text(encoding="utf-8")) if notebook and declared(notebook).record else {}
     except (OSError, ValueError, ModelOpsError): return {}
-    return {key: str(record[key]) for key in ("summary", "outcome") if record.get(key)} if isinstance(record, dict) else {}
+    return {"summary": str(record.get("summary") or ""), "outcome": records.shown(record)} if isinstance(record, dict) else {}
 
 # %% ../../nbs/workbook/report.ipynb #c090ad90
 def _card(step: str, notebook: Path | None, root: Path) -> dict:
@@ -275,7 +277,7 @@ def _card(step: str, notebook: Path | None, root: Path) -> dict:
     report = root/"reports"/f"{step}.html"
     facts = {"summary": "", "outcome": "", "when": "", **(noted(report) if report.exists() else {}), **_record(root, notebook)}
     missing = "" if report.exists() else "This step has no report yet; model-ops run makes it."
-    return {"step": step, "page": f"{step}.html" if report.exists() else "", "summary": el("bdi", facts["summary"] or missing), "outcome": badge(facts["outcome"]) if facts["outcome"] else "",
+    return {"step": step, "page": f"{step}.html" if report.exists() else "", "summary": el("bdi", escape(facts["summary"] or missing)), "outcome": badge(facts["outcome"]) if facts["outcome"] else "",
             "when": facts["when"], "failed": f"../runs/failed/{step}.html" if (root/"runs"/"failed"/f"{step}.html").exists() else ""}
 
 def index(

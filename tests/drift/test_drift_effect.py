@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_ops.drift.effect import FEWEST_ROWS, Window, assess, bias, coarse, excess, gap, growth, holm, likeness, noise
+from model_ops.drift.effect import FEWEST_ROWS, Window, assess, bias, coarse, excess, gap, growth, holm, least_bias, likeness, noise, slip
+from model_ops.errors import ParameterError
 from scipy import stats
 from scipy.special import ndtr, ndtri
 
@@ -46,9 +47,57 @@ def test_holm_is_the_step_down_procedure(p):
         assert {i for i, a in enumerate(adjusted) if a <= level} == rejected
 
 
+@few
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 100)), max_size=12), st.sampled_from([0.01, 0.05, 0.5]))
+def test_weighted_holm_is_the_weighted_step_down_procedure(family, level):
+    p, weights = [x for x, _ in family], [w for _, w in family]
+    rejected, left = set(), set(range(len(p)))
+    while left:  # the smallest p per weight goes next, against its share of the level
+        i = min(left, key=lambda i: p[i]/weights[i])
+        if p[i] > level*weights[i]/sum(weights[j] for j in left)*(1 + 1e-9): break
+        rejected.add(i); left.discard(i)
+    assert {i for i, a in enumerate(holm(p, weights)) if a <= level*(1 + 1e-9)} == rejected
+
+
+@few
+@given(st.lists(st.floats(0, 1), max_size=12), st.floats(0.1, 10))
+def test_equal_weights_change_nothing(p, weight):
+    assert holm(p, [weight]*len(p)) == pytest.approx(holm(p))
+
+
+def test_what_was_not_tested_still_weighs():
+    assert holm([0.01, float("nan")])[0] == 0.02 and np.isnan(holm([0.01, float("nan")])[1])
+    for weights in ([1.0], [1.0, 0.0], [1.0, float("inf")]):
+        with pytest.raises(ParameterError): holm([0.1, 0.2], weights)
+
+
 def test_excess_is_that_of_a_folded_normal():
     for x in (0.0, 0.3, 1.0, 2.5): assert excess(np.array([x]))[0] == pytest.approx(stats.foldnorm(x).mean() - x, abs=1e-9)
     assert bias(np.array([0.0]), np.array([0.0])) == 0
+
+
+@few
+@given(st.floats(0, 0.5), st.floats(0.001, 1))
+def test_the_least_bias_is_that_of_differences_in_proportion(total, errors):
+    assert least_bias(total, errors) == pytest.approx(errors/2*excess(np.array([2*total/errors]))[0], abs=1e-9)
+    assert 0 <= least_bias(total, errors) <= least_bias(0, errors) and total + least_bias(total, errors) <= total + 0.01 + least_bias(total + 0.01, errors) + 1e-12
+
+
+@few
+@given(st.lists(st.integers(0, 2_000), min_size=3, max_size=12).filter(lambda c: sum(c) > 60), st.integers(0, 10**6))
+def test_stable_and_the_upper_bound_agree(counts, seed):
+    rng = np.random.default_rng(seed)
+    e = assess(Window(np.array([counts])), Window(rng.multinomial(sum(counts), np.array(counts)/sum(counts))[None]), 0.05)
+    if abs(e.p_stable - 0.05) > 0.01 and e.high > e.effect: assert (e.p_stable < 0.05) == (e.high < 0.05)
+
+
+def test_what_slips_is_taken_off_the_effect():
+    assert slip(np.array([50, 12, 10]), 100) == 2*2/100 and slip(np.array([60, 40]), 100) == 0 == slip(np.array([]), 10)
+    rng, shares = np.random.default_rng(9), (lambda w: w/w.sum())(1/np.arange(1, 101))
+    was, now = (rng.multinomial(2_000, s) for s in (shares, shares + 0.1*(np.arange(100) == 1) - 0.1*(np.arange(100) == 0)))
+    windows = [Window(np.r_[c[was < 10].sum(), c[was >= 10]][None]) for c in (was, now)]
+    plain, corrected = (assess(*windows, 0.03, False, slipped=s) for s in (0.0, slip(was[was >= 10], 2_000)))
+    assert corrected.effect < plain.effect and corrected.p_drifted > plain.p_drifted and corrected.p_stable == plain.p_stable
 
 
 def test_cells_are_put_together_only_where_rows_are_few():

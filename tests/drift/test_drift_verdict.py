@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 from model_ops.data.contract import learn
 from model_ops.drift.profile import Profile
-from model_ops.drift.verdict import Margins, Verdict, compare, compare_files, page
+from model_ops.drift.compare import compare
+from model_ops.drift.files import compare_files, page
+from model_ops.drift.verdict import Margins, Verdict
 from model_ops.errors import DataError, ModelOpsError, ParameterError
 
 
@@ -97,12 +99,12 @@ def test_time_makes_days_count():
     reference, current = window(90, datetime(2013, 1, 1)), window(20, datetime(2013, 4, 1))
     with_time, without = compare(reference, current, time="when"), compare(reference.drop("when"), current.drop("when"))
     assert with_time.columns["x"].outcome == "not enough data" and with_time.columns["x"].high - with_time.columns["x"].low > 2*(without.columns["x"].high - without.columns["x"].low)
-    assert with_time.columns["x"].rows_needed > 4_000 and "chunks of 1d" in with_time.columns["x"].reason
+    assert with_time.columns["x"].rows_needed > 4_000 and "days) would do" in with_time.columns["x"].reason
 
 
 def test_few_days_abstain_and_say_so():
     verdict = compare(dated(table(9_000), 60), dated(table(3_000, seed=1), 3, datetime(2013, 5, 1)), time="when")
-    assert verdict.outcome == "not enough data" and all(c.p_adjusted is None and "independent ones" in c.reason for c in verdict.columns.values())
+    assert verdict.outcome == "not enough data" and all(c.p_adjusted is None and "independent chunks" in c.reason for c in verdict.columns.values())
 
 
 def test_without_a_time_column_in_the_current_window():
@@ -196,3 +198,35 @@ def test_reports_without_drift_raise_no_alarm():
     rng = np.random.default_rng(11)
     alarms = sum(compare(draw(rng, rows), draw(rng, rows)).outcome == "drifted" for rows in (200, 2_000) for _ in range(25))
     assert alarms <= 5  # 50 reports, at most 5 % expected; 6 would be beyond the 97.5 % quantile
+
+
+def _days(days, start, seed, level=lambda d: 0.0, rows=300):
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([rng.normal(size=rows) + level(d) for d in range(days)])
+    return pl.DataFrame({"x": x, "calm": rng.normal(size=len(x)), "when": [start + timedelta(days=d) for d in range(days) for _ in range(rows)]})
+
+
+def test_one_broken_day_is_named_and_is_no_drift():
+    reference, current = _days(40, datetime(2026, 1, 1), 0), _days(20, datetime(2026, 2, 10), 1, lambda d: 50.0 if d == 7 else 0.0)
+    verdict = compare(reference, current, time="when")
+    odd = [f for f in verdict.findings if f.rule == "odd chunk"]
+    assert [f.column for f in odd] == ["x"] and odd[0].severity == "inform" and odd[0].sentence.startswith("On 2026-02-17, ") and odd[0].share == pytest.approx(0.05)
+    assert verdict.columns["x"].outcome != "drifted" and verdict.outcome != "drifted"
+
+
+def test_a_lasting_change_says_since_when():
+    reference, current = _days(60, datetime(2026, 1, 1), 2), _days(30, datetime(2026, 3, 2), 3, lambda d: 0.8 if d >= 12 else 0.0)
+    column = compare(reference, current, time="when").columns["x"]
+    assert column.over_time.first == "2026-03-14" and column.over_time.outside >= 15
+    whole = compare(reference, _days(30, datetime(2026, 3, 2), 4, lambda d: 0.8), time="when").columns["x"]
+    assert whole.outcome == "drifted" and whole.over_time.since == "2026-03-02"
+
+
+def test_long_tailed_categories_at_their_margin_are_not_called_drifted_too_often():
+    rng = np.random.default_rng(5)
+    k = 200
+    p = 1 / np.arange(1, k + 1); p /= p.sum()
+    moved = p.copy(); moved[0] += 0.03; moved[1:] *= (1 - moved[0]) / moved[1:].sum()
+    draw = lambda q: pl.DataFrame({"c": pl.Series(rng.choice(k, 2_000, p=q)).cast(pl.String)})
+    drifted = sum(compare(draw(p), draw(moved)).columns["c"].outcome == "drifted" for _ in range(60))
+    assert drifted <= 6  # 5 of 100 at most, and chance
