@@ -267,7 +267,9 @@ def _of_chunks(verdict) -> str:
 def _of_joint(verdict) -> str:
     "What only all columns together show."
     if not verdict.joint or verdict.joint.outcome != "drifted" or _groups(verdict)[0]: return ""
-    return f"Taken together, the columns tell the windows apart in {100*verdict.joint.auc:.0f} of 100 pairs of rows: how they hang together has changed."
+    together = verdict.joint.together
+    why = ": how they hang together has changed" if together is not None and together.low > 0 else ""
+    return f"Taken together, the columns tell the windows apart in {100*verdict.joint.auc:.0f} of 100 pairs of rows{why}."
 
 # %% ../../nbs/drift/words.ipynb #8ee4b821
 def todo(

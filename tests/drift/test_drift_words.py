@@ -73,7 +73,7 @@ def well_formed(text, most):
 spans = st.tuples(st.floats(0.01, 0.99), st.floats(0, 0.3), st.floats(0, 0.3)).map(lambda t: (t[0], t[0] - t[1], t[0] + t[2]))
 models = st.none() | st.builds(model, st.sampled_from(HEALTH), st.sampled_from(["labels", "estimate"]), st.sampled_from(["roc_auc", "log_loss", "mae", "accuracy", "f1", "a_new_metric"]), st.none() | spans, st.floats(0.01, 0.99), spans,
                                st.sampled_from([0, 1, 4_000, 8_000]), st.sampled_from(["", "The validation window is worth 3.1 chunks; 5 are needed", "x"*400]), st.sampled_from(["reference", "estimate"]))
-joints = st.sampled_from([None, Some(outcome="drifted", auc=0.62, method="A classifier was asked."), Some(outcome="not enough data", auc=None, method="")])
+joints = st.sampled_from([None, Some(outcome="drifted", auc=0.62, together=None, method="A classifier was asked."), Some(outcome="not enough data", auc=None, method="")])
 
 
 @settings(deadline=None, max_examples=300)
@@ -107,8 +107,8 @@ def test_the_first_column_to_leave_is_named_and_drifted_ones_are_not():
 
 
 def test_joint_drift_is_said_where_no_column_drifted():
-    joint = Some(outcome="drifted", auc=0.62, method="")
-    assert "62 of 100 pairs of rows" in words.summary(verdict(columns(0, 3), joint=joint)) and "pairs" not in words.summary(verdict(columns(1, 3), joint=joint))
+    joint = Some(outcome="drifted", auc=0.62, together=Some(value=0.1, low=0.05, high=0.15), method="")
+    assert "62 of 100 pairs of rows: how they hang together has changed" in words.summary(verdict(columns(0, 3), joint=joint)) and "pairs" not in words.summary(verdict(columns(1, 3), joint=joint))
 
 
 def test_losses_that_are_shares_are_said_as_shares():
