@@ -337,7 +337,7 @@ FOOT = """
 - Days that resemble the day before are worth few independent ones. With an autocorrelation of 0.8 most columns abstain, and a change in the middle of a window is found by the course only where it is large.
 - A change in the middle of the current window makes the window as a whole look restless, so its own test says nothing; the course finds such a change, and only it.
 - Where the current window's days stray two or three times as far as the reference's, about the same middle, a course may raise an alarm. The windows do differ then, though their middles do not.
-- A single bad day raises no alarm, however bad. No reference of some weeks can tell it from a day that comes once a year.
+- A single bad day raises no alarm, however bad: no reference of some weeks can tell it from a day that comes once a year. Where it lies twice as far out as the band and as any chunk of the reference, the report names it as a finding.
 """
 
 if __name__ == "__main__":

@@ -568,6 +568,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'model_ops.drift.look._short': ('drift/look.html#_short', 'model_ops/drift/look.py'),
                                       'model_ops.drift.look.display': ('drift/look.html#display', 'model_ops/drift/look.py')},
             'model_ops.drift.meaning': { 'model_ops.drift.meaning.Change': ('drift/meaning.html#change', 'model_ops/drift/meaning.py'),
+                                         'model_ops.drift.meaning.Harm': ('drift/meaning.html#harm', 'model_ops/drift/meaning.py'),
                                          'model_ops.drift.meaning.Meaning': ('drift/meaning.html#meaning', 'model_ops/drift/meaning.py'),
                                          'model_ops.drift.meaning.Predictions': ( 'drift/meaning.html#predictions',
                                                                                   'model_ops/drift/meaning.py'),
