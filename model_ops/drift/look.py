@@ -62,7 +62,7 @@ def _columns(verdict) -> list:
 def _row(n: str, column, verdict, reach: float, calm: bool) -> list:
     "One column in eight cells."
     bounds = f"{words.percent(column.low).removesuffix(' %')} to {words.percent(column.high)}"
-    needed = f"needs {column.rows_needed:,} rows" if column.rows_needed else ""
+    needed = "moves slowly, as a season does" if column.wanders else f"needs {column.rows_needed:,} rows" if column.rows_needed else ""
     return [name(words.listed([n])), badge(column.outcome, "plain" if calm and column.outcome == "drifted" else None),
             Markup(" ").join([against(column.effect, column.low, column.high, column.margin, reach), under(words.percent(column.effect), bounds, f"margin {words.percent(column.margin)}")]), gains(column.shape), under(column.moved, needed),
             _course(column.over_time, verdict), *(["–", "–"] if column.importance is None else [kept(words.percent(column.importance)), kept(words.percent(column.weight))])]
