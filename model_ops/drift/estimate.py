@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'STEP', 'CELL', 'LEVEL', 'QUARTER', 'LEAST_DAYS', 'BOLDER', 'WORTH', 'STRETCHES', 'FEWEST', 'ASSUMPTION',
-           'MOST_BEYOND', 'ranking', 'slopes', 'Layer', 'measured', 'layers', 'Meaning', 'meaning', 'Sure',
+           'MOST_BEYOND', 'ranking', 'slopes', 'Layer', 'measured', 'layers', 'Calibration', 'calibrated', 'Sure',
            'sum_variance', 'too_few', 'realized', 'difference', 'Estimate', 'estimate', 'surprise']
 
 # %% ../../nbs/drift/estimate.ipynb #6534b6ef
@@ -149,16 +149,16 @@ def _error_layers(scores: Scores, like: Scores) -> list[Layer]:
 CELL = 20.0  # rows that a cell must have for its own deviation to count half
 
 @dataclass
-class Meaning:
+class Calibration:
     "The mean label of each cell, and how it depends on the reference's labels."
     now: np.ndarray    # [cells] in the current window
     then: np.ndarray   # [cells] in the reference
     pull: Callable     # weights on the current means, cells × metrics → weights on the reference's labels
 
-def meaning(
+def calibrated(
     reference: Layer,  # with labels
     current: Layer,
-) -> Meaning:
+) -> Calibration:
     "What the cells mean, learned from the reference."
     n, k, X, Z = reference.n, reference.k, reference.design, current.design
     share, last = k/np.maximum(n, 1), np.eye(X.shape[1])[-1]
@@ -176,7 +176,7 @@ def meaning(
         through = Z.T @ (weights*bend(now)[:, None]) - X.T @ (weights*(own*bend(then))[:, None])
         return weights*(own/np.maximum(n, 1))[:, None] + X @ (inverse @ through)
     deviation = own*(share - then)
-    return Meaning(limit(now + deviation), limit(then + deviation), pull)
+    return Calibration(limit(now + deviation), limit(then + deviation), pull)
 
 # %% ../../nbs/drift/estimate.ipynb #dd9b9870
 LEVEL = 0.975    # each end of a 95 % interval
@@ -323,7 +323,7 @@ def _foretold(reference: Scores, current: Scores) -> _Foretold:
     values, learned, drawn, mixed_rows = (np.zeros(count) for _ in range(4))
     parts, mixed, pulls, fewest = np.zeros((len(reference.chunks), count)), np.zeros((len(current.chunks), count)), [], np.inf
     for then, now in zip(layers(reference), layers(current, reference), strict=True):
-        mean, n, where = meaning(then, now), now.n, now.places
+        mean, n, where = calibrated(then, now), now.n, now.places
         by_rows, by_labels = slopes(now.formula, n, n*mean.now, now.about)
         pulls.append(mean.pull(by_labels*n[:, None]))
         values[where] += measured(now, n, n*mean.now)

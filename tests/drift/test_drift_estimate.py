@@ -4,7 +4,7 @@ import pytest
 from scipy.special import expit
 from sklearn import metrics as judge
 
-from model_ops.drift.estimate import METRICS, difference, estimate, layers, meaning, realized, surprise
+from model_ops.drift.estimate import METRICS, difference, estimate, layers, calibrated, realized, surprise
 from model_ops.drift.scores import Scores
 from model_ops.errors import DataError
 from model_ops.evaluate.metrics import measure
@@ -130,7 +130,7 @@ def test_squeezed_scores_are_straightened():
     naive = sum(table.sums["score"])/current.rows
     true = realized(current)
     assert abs(told["positives"].value - true["positives"].value) < 0.01 < abs(naive - true["positives"].value)
-    learned = meaning(layers(reference)[0], layers(current)[0]).now
+    learned = calibrated(layers(reference)[0], layers(current)[0]).now
     assert (learned >= 0).all() and (learned <= 1).all()
 
 
