@@ -53,25 +53,28 @@ def sync(
     patience: float = 10.0,  # seconds to wait for another process's lock on MLflow's store
 ) -> list[str]:
     "Make MLflow's registry say what the ledger says; returns what was done, and what could not be. Raises `TrackingError`, and the ledger is as it was."
+    if not ledger.versions(): return []
+    Path(settings.store).mkdir(parents=True, exist_ok=True)
+    with runs.alone(Path(settings.store)), runs.explained(settings, patience): return _follow(ledger, settings, runs.client(settings))
+
+def _follow(ledger: Ledger, settings: Settings, mlflow) -> list[str]:
+    "Add the versions and move the aliases that MLflow lacks; what was done, in sentences."
     versions, wanted, done = ledger.versions(), aliases(ledger), []
-    if not versions: return done
-    with runs.explained(settings, patience):
-        mlflow = runs.client(settings)
-        there, now = _seen(mlflow, settings)
-        _ensure(mlflow, settings)
-        for version in versions:
-            if version.digest in there.values(): continue
-            if not (Path(settings.store)/version.digest).exists():
-                done.append(f"version {version.number} ({version.digest[:12]}) is not in the store, MLflow goes without it")
-                continue
-            there[_add(mlflow, settings, version.digest, version.number)] = version.digest
-            done.append(f"registered version {version.number} ({version.digest[:12]})")
-        for alias, digest in wanted.items():
-            target = next((number for number, d in there.items() if d == digest), None)
-            if _right(alias, digest, there, now) or digest and target is None: continue
-            if target is None: mlflow.delete_registered_model_alias(settings.model, alias)
-            else: mlflow.set_registered_model_alias(settings.model, alias, target)
-            done.append(f"@{alias} is {digest[:12]}" if digest else f"@{alias} is nobody")
+    there, now = _seen(mlflow, settings)
+    _ensure(mlflow, settings)
+    for version in versions:
+        if version.digest in there.values(): continue
+        if not (Path(settings.store)/version.digest).exists():
+            done.append(f"version {version.number} ({version.digest[:12]}) is not in the store, MLflow goes without it")
+            continue
+        there[_add(mlflow, settings, version.digest, version.number)] = version.digest
+        done.append(f"registered version {version.number} ({version.digest[:12]})")
+    for alias, digest in wanted.items():
+        target = next((number for number, d in there.items() if d == digest), None)
+        if _right(alias, digest, there, now) or digest and target is None: continue
+        if target is None: mlflow.delete_registered_model_alias(settings.model, alias)
+        else: mlflow.set_registered_model_alias(settings.model, alias, target)
+        done.append(f"@{alias} is {digest[:12]}" if digest else f"@{alias} is nobody")
     return done
 
 def _ensure(mlflow, settings: Settings) -> None:
