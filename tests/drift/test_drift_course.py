@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_ops.drift.course import chance, course, likeness, lone, scatter, worth
+from model_ops.drift.course import chance, course, lone, pooled_likeness, scatter, worth
 from model_ops.drift.effect import Window
 from scipy.special import ndtr, ndtri
 
@@ -125,7 +125,7 @@ def test_constant_columns_have_a_course():
 def test_likeness_sees_slow_movement_under_noise():
     rng = np.random.default_rng(6)
     slow = days(rng, 2_000, 0.8)[:, None]
-    assert likeness(rng.normal(size=(2_000, 1))) < 0.2 and 0.75 < likeness(slow) < 0.92 and likeness(slow + rng.normal(size=slow.shape)) > 0.6
+    assert pooled_likeness(rng.normal(size=(2_000, 1))) < 0.2 and 0.75 < pooled_likeness(slow) < 0.92 and pooled_likeness(slow + rng.normal(size=slow.shape)) > 0.6
 
 
 @pytest.mark.slow
