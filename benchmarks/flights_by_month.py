@@ -17,7 +17,7 @@ from model_ops.drift.files import page
 from model_ops.drift.meaning import judge
 from model_ops.drift.profile import Profile
 from model_ops.drift.scores import Scores
-from model_ops.evaluate.metrics import choose_threshold
+from model_ops.evaluate.threshold import choose_threshold
 from model_ops.train.recipe import importance
 
 NAMES = "January February March April May June July August September October November December".split()

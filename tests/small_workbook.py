@@ -91,10 +91,10 @@ def write_table(path: Path, days: int = 120, a_day: int = 40, seed: int = 1) -> 
 @pytest.fixture(scope="session")
 def fresh_workbook(tmp_path_factory) -> Workbook:
     "A committed workbook on a small table, not yet run. Copy it before you change it."
-    from model_ops.workbook import scaffold
+    from model_ops.workbook import start
     os.environ.update(QUIET)
     root = tmp_path_factory.mktemp("workbook") / "orders"
-    scaffold.new(root)
+    start.new(root)
     book = Workbook(root)
     (root / "source").mkdir()
     write_table(root / "source" / "orders.csv")

@@ -6,6 +6,7 @@
 __all__ = ['lab', 'open_', 'debug', 'add', 'new', 'git_setup', 'register']
 
 # %% ../../nbs/cli/notebooks.ipynb #68c63da1
+import sys
 from pathlib import Path
 from typing import Annotated
 import typer
@@ -48,16 +49,57 @@ def add(
 
 def new(
     folder: Annotated[Path, Argument(help="A folder that does not exist yet.")],
-    example: Annotated[str, Option(help="What the workbook is about: flights.")] = "flights",
+    data: Annotated[str, Option(help="A table: CSV, Parquet, Arrow; or a database (an SQLAlchemy URL, best as env:NAME).")] = "",
+    target: Annotated[str, Option(help="The column to predict.")] = "",
+    time: Annotated[str | None, Option(help='The column that says when; found out by default, "" where there is none.')] = None,
+    task: Annotated[str, Option(help="binary, multiclass or regression; found out by default.")] = "",
+    subject: Annotated[str | None, Option(help="The column that names who or what a row is about, where several rows are about one: a customer, a machine.")] = None,
+    positive: Annotated[str, Option(help="The class whose chance is predicted, of two; found out by default.")] = "",
+    query: Annotated[str, Option(help="SQL that reads the table, where the data is a database.")] = "",
+    example: Annotated[str, Option(help="An example instead of a table of your own: flights.")] = "",
+    yes: Annotated[bool, Option("--yes", "-y", help="Ask nothing, and take what is guessed.")] = False,
 ):
-    "Make a workbook of your own from an example."
-    from model_ops.workbook import scaffold
-    print(scaffold.new(folder, example))
+    "Make a workbook from a table of your own, or from an example."
+    from model_ops.errors import ParameterError
+    from model_ops.workbook import start
+    start.place(folder)
+    if not data or data == "flights" and not target:
+        if told := [name for name, value in {"target": target, "time": time, "task": task, "subject": subject, "positive": positive, "query": query}.items() if value]:
+            raise ParameterError(f"--{told[0]} was told, and no table.", "It belongs to a table.", "Name one: --data FILE.")
+        print(start.new(folder, start.example(example or data or "flights")))
+        return
+    if example: raise ParameterError("Both --data and --example were given.", "A workbook is about one table.", "Leave one out.")
+    if not target: raise ParameterError("No target was told.", "It is the column to predict.", "Name it: --target COLUMN.")
+    print(start.new(folder, _planned(data, target, time, task, subject, positive, query, asking=not yes and sys.stdin.isatty())))
+
+def _planned(data: str, target: str, time: str | None, task: str, subject: str | None, positive: str, query: str, asking: bool):
+    "The plan of a workbook on a table, shown, and with the answers of the person who sits there."
+    from functools import partial
+    from model_ops.release.gates import default_gates
+    from model_ops.workbook import layout, start
+    again = partial(start.look, data, target=target, query=query)
+    found = again(time=time, task=task, subject=subject, positive=positive)
+    print(found.summary, *layout.sentences(found), sep="\n  ")
+    if asking: found = start.answered(found, {q.about: _ask(q) for q in found.questions}, again)
+    else:
+        for q in found.questions: print(f"  Not asked: {q.text} Taken: {q.chosen or 'none'}.")
+    return start.planned(data, found, query, default_gates(found.task))
+
+def _ask(question) -> str:
+    "A person's answer: a number, an option, or Enter for what is taken otherwise."
+    options = list(question.options)
+    print(f"\n{question.text}")
+    for number, (option, why) in enumerate(question.options.items(), 1): print(f"  {number}  {option or 'none'}  {why}")
+    while True:
+        said = typer.prompt("Your answer", default=question.chosen or "none").strip()
+        answer = options[int(said) - 1] if said.isdigit() and said not in options and 0 < int(said) <= len(options) else "" if said == "none" and "none" not in options else said
+        if answer in options: return answer
+        print(f"  {said!r} is none of them: a number, or one of {', '.join(o or 'none' for o in options)}.")
 
 def git_setup():
     "Readable diffs and merges of notebooks, for this clone."
-    from model_ops.workbook import lab as labs
-    print(labs.git_setup())
+    from model_ops.workbook import git
+    print(git.git_setup())
 
 def register(
     app: typer.Typer,  # the command line

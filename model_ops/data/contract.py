@@ -13,6 +13,7 @@ import polars as pl
 from markupsafe import Markup
 from pydantic import Field, ValidationError, model_validator
 from .column import SEVERITIES, Column, Dtype, Role, Rule, Severity
+from .names import MOST_CODES, names_rows, says_code
 from .values import ALLOWED, as_frame, polars_type, read_column
 from .violations import MOST_SHOWN, Example, Violation, Violations, runs
 from ..errors import ContractError, DataError, nearest
@@ -99,6 +100,7 @@ def _guess_dtype(values: pl.Series, role: str | None, told: str | None) -> tuple
     if isinstance(kind, pl.String | pl.Categorical | pl.Enum | pl.Null):
         few = values.n_unique() <= MOST_CATEGORIES and role not in ("id", "personal")
         return "category" if few or role in ("feature", "target") else "text", ""
+    if kind.is_integer() and role in (None, "feature") and says_code(values.name) and 2 < values.drop_nulls().n_unique() <= MOST_CODES: return "category", ""
     return "boolean" if kind == pl.Boolean else "integer" if kind.is_integer() else "number" if kind.is_numeric() else "date" if kind == pl.Date else "", ""
 
 def _guess_role(values: pl.Series, dtype: str) -> tuple[str, str]:
@@ -106,7 +108,7 @@ def _guess_role(values: pl.Series, dtype: str) -> tuple[str, str]:
     distinct, filled = values.drop_nulls().n_unique(), len(values) - values.null_count()
     if not filled: return "ignore", "It has no value at all."
     if distinct == 1: return "ignore", f"It has one value only: {str(values.drop_nulls()[0])[:80]!r}."
-    if distinct == filled >= FEWEST_FOR_ID and dtype in ("integer", "category", "text"): return "id", f"All {filled:,} values differ, so it names the row."
+    if filled >= FEWEST_FOR_ID and dtype in ("integer", "category", "text") and names_rows(values): return "id", f"All {filled:,} values differ, so it names the row."
     if dtype == "text": return "ignore", f"It has {distinct:,} different texts, too many to be levels."
     return "feature", f"It varies: {distinct:,} different values."
 
@@ -159,7 +161,7 @@ def _learn_target(
     "The target's column, the task, and how many rows each class has."
     values = read_column(raw, column.dtype, column.timezone)[0].drop_nulls()
     labels, unread = read_column(values, "category")
-    counts = {} if unread is not None else dict(labels.value_counts().iter_rows())
+    counts = {} if unread is not None else dict(labels.alias("label").value_counts().iter_rows())
     if not task: task = "binary" if len(counts) == 2 else "regression" if not counts or _is_measure(column, counts) else "multiclass"
     if values.n_unique() == 1:
         raise DataError(f"The target {raw.name!r} has one {'value' if task == 'regression' else 'class'} only: {str(values[0])!r} in all {len(values):,} rows.",

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
+from .names import names_rows
 from .windows import sample
 from ..errors import DataError, nearest
 from ..html import badge, el, name, table
@@ -117,6 +118,7 @@ def _copy(values: pl.Series, target: pl.Series, regression: bool) -> str:
     both = pl.DataFrame([values.alias("x"), target.alias("y")]).drop_nulls()
     if both.height < max(FEWEST, target.len()//2): return ""
     if not regression:
+        if both["x"].n_unique() != both["y"].n_unique(): return ""
         kinds = [both.select(pl.struct(c).n_unique()).item() for c in (["x"], ["y"], ["x", "y"])]
         return f"Each of its {kinds[0]} values goes with one class of the target, in all {both.height:,} rows." if kinds[1] > 1 and len(set(kinds)) == 1 else ""
     x, y = _numbers(both["x"]), _numbers(both["y"])
@@ -147,12 +149,13 @@ def _linear(A: np.ndarray, y: np.ndarray, size: int) -> list[tuple[np.ndarray, n
     def exact(i):
         total = A[:, chosen[i]] @ signs[i]
         return np.mean(np.abs(y - total*(total @ y)/(total @ total)) <= 1e-3*y.std()) >= 0.99
+    r2[power <= 0] = 0
     return [(chosen[i], signs[i]) for i in np.flatnonzero(r2 > 0.999) if exact(i)]
 
 def _threshold(A: np.ndarray, y: np.ndarray, fit: np.ndarray, size: int) -> list[tuple[np.ndarray, np.ndarray, float]]:
     "The sums of `size` columns with a threshold that parts two classes, and how well it does on the rows that were not fitted."
     chosen, signs = _combinations(A.shape[1], size)
-    few = np.concatenate([np.flatnonzero(fit & (y == c))[:128] for c in (0, 1)])
+    few = np.concatenate([np.flatnonzero(fit & (y == c))[:128 if A.shape[1] <= 100 else 48] for c in (0, 1)])
     found = []
     for part in np.array_split(np.arange(len(chosen)), 1 + len(chosen)//4_000):
         totals = np.einsum("rns,ns->nr", A[few][:, chosen[part]], signs[part])
@@ -205,15 +208,19 @@ def _after(frame: pl.DataFrame, column: str, time: str) -> Leak | None:
     unit, seconds = next((u, s) for u, s in {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}.items() if abs(median) >= 2*s or s == 1)
     return Leak(columns=[column], rule="after the event", evidence=f"It lies after {time} in {share:.1%} of the rows, in the median by {median/seconds:,.1f} {unit}.", value=round(share, 6))
 
+def _with_target(values: pl.Series, unknown: pl.Series) -> Leak | None:
+    "A column that is missing where the target is, and hardly anywhere else."
+    rows = unknown.sum()
+    if rows < FEWEST or rows > 0.5*len(unknown): return None
+    there, elsewhere = values.is_null().filter(unknown).mean(), values.is_null().filter(~unknown).mean()
+    if there < 0.8 or elsewhere > 0.02: return None
+    return Leak(columns=[values.name], rule="after the event", evidence=f"It is missing in {there:.1%} of the {rows:,} rows without a target, and in {elsewhere:.1%} of the others: both seem to become known together.", value=round(float(there), 6))
+
 def _identifier(values: pl.Series) -> Leak | None:
     "A value of its own for nearly every row."
     known = values.drop_nulls()
-    if known.len() < 5*FEWEST or not (known.dtype == pl.String or known.dtype.is_integer()): return None
-    share, words = known.n_unique()/known.len(), values.name.lower().replace("-", "_").split("_")
-    dense = known.dtype.is_integer() and known.max() - known.min() < 2*known.len()
-    named = bool({"id", "ids", "uuid", "guid", "key", "nr", "no", "number", "index"} & set(words)) or values.name.endswith(("Id", "ID"))
-    if share < 0.95 or not (known.dtype == pl.String or dense or named): return None
-    return Leak(columns=[values.name], rule="identifier", evidence=f"{known.n_unique():,} different values in {known.len():,} rows.", value=round(share, 6))
+    if known.len() < 5*FEWEST or not names_rows(values, 0.95): return None
+    return Leak(columns=[values.name], rule="identifier", evidence=f"{known.n_unique():,} different values in {known.len():,} rows.", value=round(known.n_unique()/known.len(), 6))
 
 def _repeated(frame: pl.DataFrame) -> Leak | None:
     "Rows that occur twice, one in a thousand or more, in a table with enough columns to tell all rows apart."
@@ -257,6 +264,8 @@ def find_leaks(
     found, notes = _fitted(few, contract, [c for c in features if c not in copies], seed)
     found = [Leak(columns=[c], rule="copy of target", evidence=evidence) for c, evidence in copies.items()] + found
     if time and frame.schema[time].is_temporal(): found += [_after(frame, c, time) for c in features if frame.schema[c] in (pl.Date, pl.Datetime)]
+    unknown = ~frame.select(usable.fill_null(False)).to_series()
+    found += [_with_target(frame[c], unknown) for c in features]
     found += [_identifier(frame[c]) for c in features] + [_repeated(frame.select(c for c in frame.columns if c in (*features, target, time)))]
     found = [leak for leak in found if leak]
     return Leaks(summary=_summary(found, len(features)), found=found, rows=few.height, notes=notes)

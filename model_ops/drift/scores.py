@@ -292,6 +292,12 @@ def same_cells(a: Scores, b: Scores) -> None:
     if fixed(a) != fixed(b): raise DataError("The scores of the two windows are counted into different cells.", "The cells must be fixed by one reference.", "Count both with Scores.of(…, like=reference).")
 
 # %% ../../nbs/drift/scores.ipynb #47d7dbf0
+def _ends(table: ScoreTable) -> tuple[ScoreTable, tuple[float, float]]:
+    "A table of predictions, and where a picture of it begins and ends; what lies further out is drawn there."
+    low, high = table.edges[0], table.edges[-1]
+    room = (high - low or abs(high) or 1)/50
+    return table, (low - room, high + room)
+
 def shape(
     reference: Scores,
     current: Scores,  # on the same cells
@@ -301,5 +307,5 @@ def shape(
     shares = [(s.said.sum(axis=0)/max(1, s.rows)).tolist() for s in (reference, current)]
     about = dict(zip(("reference", "current"), shares, strict=True), extra={})
     if reference.task == "multiclass": return Shape(kind="category", labels=reference.classes, **about)
-    t, ends = (reference.tables[reference.classes[1]], (0.0, 1.0)) if reference.task == "binary" else (reference.tables["prediction"], (-np.inf, np.inf))
+    t, ends = (reference.tables[reference.classes[1]], (0.0, 1.0)) if reference.task == "binary" else _ends(reference.tables["prediction"])
     return Shape(kind="numeric", labels=[ends[0], *(t.edges[i - 1] for i in t.wide[1:]), ends[1]], **about)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import NormalDist
 from ..axes import plain
-from ..evaluate.metrics import METRICS
+from ..evaluate.metrics import METRICS, of_task
 from ..html import number
 
 # %% ../../nbs/drift/words.ipynb #61cceef1
@@ -126,7 +126,7 @@ def metric(
     name: str,  # as records have it
 ) -> str:
     "What a metric is called."
-    return METRICS[name].title if name in METRICS else _TITLES.get(name, " ".join(plain(name).replace("_", " ").split()))
+    return _TITLES.get(name) or (METRICS[name].title if name in METRICS else " ".join(plain(name).replace("_", " ").split()))
 
 def figures(
     *values: float,   # of one metric
@@ -351,7 +351,7 @@ def _models(model) -> list[str]:
     "How the model was judged."
     judged = [f"{harm(n, c.margin, 0.01)} of {metric(n)}{f' ({100*c.margin:g} pairs of 100)' if n == 'roc_auc' else ''}{' beyond what the scores let expect' if c.compared_with == 'estimate' else ''}" for n, c in model.metrics.items() if c.margin is not None]
     told = f"The model got worse means: shown to have lost more than its margin. It holds means: shown to have lost less. {'The margins are' if len(judged) > 1 else 'The margin is'} {listed(judged)}." if judged else ""
-    classes = any(n in METRICS for n in model.metrics)
+    classes = any(n in of_task("binary") or n in of_task("multiclass") for n in model.metrics)
     how = ("Without labels, the model is judged by its own scores: a score of 0.3 says that 3 of 10 such cases are positive, and from all scores together follows how right the model is (confidence-based performance estimation, CBPE). The scores are first set right on the window of the package, where labels are known."
            if classes else "Without labels, the model's errors are foretold from its predictions: on the window of the package, where labels are known, it is learned how large they are for which prediction (direct loss estimation, DLE).")
     return [told, how if any(c.estimated is not None for c in model.metrics.values()) else ""]

@@ -6,17 +6,22 @@
 __all__ = ['Window', 'check_overlap', 'Model', 'Inference', 'Evaluation', 'evaluate', 'flat_metrics']
 
 # %% ../../nbs/evaluate/compare.ipynb #d873f0b6
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import Literal, NotRequired
 import numpy as np
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
-from .. import plots
 from ..errors import DataError, ParameterError
+from . import look
+from .classes import Class, merged, rare_classes, recalls
+from .curves import Curve, calibration_curve, error_curve, mean_curve, pr_curve, roc_curve, within_curve
 from .intervals import Interval, bootstrap, draw, significant
-from .metrics import METRICS, Curve, calibration_curve, chosen, confusion, pr_curve, roc_curve
-from .slices import Slices, display_slices, slices, spread
-from ..html import el, number, table
+from .metrics import HEADLINE, METRICS, chosen, confusion, confusion_matrix
+from .slices import Slices, slices
+from .words import figures, gain, spread
+from ..html import el, number
 from ..records import Record
 
 # %% ../../nbs/evaluate/compare.ipynb #6d402f34
@@ -46,15 +51,16 @@ def _moment(value) -> datetime | float | None:
     return None if value is None else float(value)
 
 # %% ../../nbs/evaluate/compare.ipynb #ae6e6c93
-Window = TypedDict("Window", {"name": str, "digest": str | None, "rows": int, "positives": float, "from": str | int | None, "to": str | int | None, "blocks": int, "unit": str})
+Window = TypedDict("Window", {"name": str, "digest": str | None, "rows": int, "positives": float | None, "mean": NotRequired[float | None],
+                              "from": str | int | None, "to": str | int | None, "blocks": int, "unit": str})  # positives: of a binary task; mean: of a regression
 
 class Model(BaseModel):
     "One model on the window."
     model_config = ConfigDict(extra="forbid")
     digest: str | None              # of its package; the dummy has none
-    threshold: float                # a row is called positive at or above it
+    threshold: float | None         # of a binary task: a row is called positive at or above it
     metrics: dict[str, Interval]
-    confusion: dict[str, int]       # tp, fp, fn, tn
+    confusion: dict[str, int] | list[list[int]] | None  # tp, fp, fn, tn; of several classes a line for each true class in the order of `classes`, in it the calls
 
 class Inference(BaseModel):
     "How the intervals were made."
@@ -67,87 +73,127 @@ class Inference(BaseModel):
 class Evaluation(Record):
     "How good the models are on one window, and how sure that is."
     kind = "evaluation"
+    task: Literal["binary", "multiclass", "regression"] = "binary"
+    target: str = ""                               # what is predicted
     noun: str                                      # what a row is, in the plural
-    labels: tuple[str, str]                        # of a negative and of a positive row
+    labels: tuple[str, ...]                        # of the classes, in the order of the outputs; of a binary task the positive one last
     window: Window
     headline: str                                  # the metric that the summary speaks about
     better: dict[str, str]                         # metric → "higher" or "lower"
     models: dict[str, Model]                       # challenger, opponent (once there is one), dummy
     differences: dict[str, dict[str, Interval]]    # other model → metric → how much better the challenger is; positive is better for every metric
     inference: Inference
+    classes: list[Class] = []                      # of several classes, those that are shown
     slices: Slices | None
-    curves: dict[str, dict[str, Curve]]            # roc, pr, calibration → model → points
+    curves: dict[str, dict[str, Curve]]            # kind → model → points: roc, pr, calibration; of a regression calibration, error_by_size, errors, within
     notes: list[str]                               # what else should be known
 
-    def display(self) -> Markup: return el("div", *_display(self))
+    def display(self) -> Markup: return el("div", *look.display(self))
 
 # %% ../../nbs/evaluate/compare.ipynb #42d320d1
-def _summary(window: Window, models: dict[str, Model], differences: dict[str, dict[str, Interval]], headline: str, noun: str) -> str:
+_CLOSER = {"predicts": ("closer", "less closely")}  # verb → better and worse
+
+def _summary(e: Evaluation) -> str:
     "The evaluation in one sentence."
-    metric, own = METRICS[headline], models["challenger"].metrics[headline]
-    place = f"on {window['rows']:,} {noun}" + (f" of {window['blocks']:,} {window['unit']}" if window["unit"] != "rows" else "")
+    metric, own, window = METRICS[e.headline], e.models["challenger"].metrics[e.headline], e.window
+    place = f"on {window['rows']:,} {e.noun}" + (f" of {window['blocks']:,} {window['unit']}" if window["unit"] != "rows" else "")
     if own.value is None: return f"The challenger's {metric.title} is not defined {place}: {own.reason}."
-    if not differences: return f"The challenger has {metric.title} {spread(own)} {place}; it was compared with nothing."
-    other = next(iter(differences))
-    gain, end = differences[other][headline], "." if other == "opponent" else "; no opponent yet."
-    value = models[other].metrics[headline].value
-    values = f"{metric.title} {spread(own)} against {number(value)}"
-    if gain.low is None: return f"Whether the challenger {metric.verb} {noun} better than the {other} is open ({gain.reason}): {values} {place}{end}"
-    if gain.low <= 0 <= gain.high: return f"The challenger {metric.verb} {noun} neither clearly better nor clearly worse than the {other}: {values}, a difference of {spread(gain)} {place}{end}"
-    word = "better" if gain.low > 0 else "worse"
-    size = gain if gain.low > 0 else Interval(value=-gain.value, low=-gain.high, high=-gain.low)
-    return f"The challenger {metric.verb} {noun} {word} than the {other}: {values}, {word} by {spread(size)}, {place}{end}"
+    if not e.differences: return f"The challenger has {metric.title} {spread(own)} {place}; it was compared with nothing."
+    other = next(iter(e.differences))
+    gap, end, value = e.differences[other][e.headline], "." if other == "opponent" else "; no opponent yet.", e.models[other].metrics[e.headline].value
+    shown = number(value) if None in (value, own.low) or own.high == own.low else figures(value, own.low, own.high, width=own.high - own.low)[0]
+    does, (better, worse) = f"{metric.verb} {(e.target if e.task == 'regression' else '') or e.noun}", _CLOSER.get(metric.verb, ("better", "worse"))
+    values = f"{metric.title} {spread(own)} against {shown}"
+    if gap.low is None: return f"Whether the challenger {does} {better} than the {other} is open ({gap.reason}): {values} {place}{end}"
+    claim = f"neither clearly {better} nor clearly {worse}" if gap.low <= 0 <= gap.high else better if gap.low > 0 else worse
+    return f"The challenger {does} {claim} than the {other}: {values}, {gain(gap.value, gap.low, gap.high)}, {place}{end}"
 
 # %% ../../nbs/evaluate/compare.ipynb #d0f543a1
 def evaluate(
     *,
-    y,                                      # [n] truth: 0 and 1
-    scores: dict,                           # "challenger", "opponent" (if any), "dummy" → [n] scores
-    thresholds: dict[str, float],           # model → at or above it a row is called positive
+    y,                                      # [n] truth: 0 and 1, codes of classes, or numbers
+    scores: dict,                           # "challenger", "opponent" (if any), "dummy" → [n] scores or predictions, or [n, K] probabilities
+    thresholds: dict[str, float] | None = None,  # of a binary task: model → at or above it a row is called positive
     blocks=None,                            # [n] numbers that grow with time, such as days; None: rows are independent
     unit: str = "days",                     # what a block is, in the plural
+    task: str = "binary",                   # or "multiclass", "regression"
+    target: str = "",                       # what is predicted
+    labels: Sequence[str] | None = None,    # of the classes in the order of the outputs; by default "no" and "yes" of a binary task
     digests: dict[str, str] | None = None,  # model → digest of its package
     window: dict | None = None,             # of the test window: name, from, to, digest
     training: dict[str, dict] | None = None,  # model → from, to, digest of the window it was trained on; checked against the test window
-    metrics: list[str] | None = None,       # names in METRICS; None for all
-    headline: str = "roc_auc",              # the metric of the summary and of the slices
+    metrics: list[str] | None = None,       # names in METRICS; None for all of the task
+    headline: str | None = None,            # the metric of the summary and of the slices; None for the task's own
     slice_columns: dict | None = None,      # name → [n] values to slice by
     min_rows: int = 200,                    # smaller slices are left out
     noun: str = "rows",                     # what a row is, in the plural
-    labels: tuple[str, str] = ("no", "yes"),  # of a negative and of a positive row
     resamples: int = 1000,                  # how many
     level: float = 0.95,                    # the wanted coverage of the intervals
     seed: int = 0,                          # the same seed gives the same record
 ) -> Evaluation:
     "Judge the challenger, and compare it with the others on the same rows."
-    names, window, y, scores = list(chosen(metrics)), window or {}, np.asarray(y), {model: np.asarray(score) for model, score in scores.items()}
+    names, window, y, scores = list(chosen(metrics, task)), window or {}, np.asarray(y), {model: np.asarray(score) for model, score in scores.items()}
+    headline, labels, thresholds = headline or HEADLINE[task], tuple(labels if labels is not None else ("no", "yes") if task == "binary" else ()), thresholds or {}
     if headline not in names: raise ParameterError(f"The headline metric {headline!r} is not among the metrics.", f"One of {', '.join(names)} is needed.")
-    if list(scores) not in (["challenger", "opponent", "dummy"], ["challenger", "dummy"], ["challenger", "opponent"], ["challenger"]):
-        raise DataError(f"The models are {', '.join(scores) or 'none'}.", "They are challenger, opponent (if there is one) and dummy, in this order.")
-    if missing := [model for model in scores if model not in thresholds]: raise DataError(f"There is no threshold for the {missing[0]}.", "Each model needs one.")
+    _check_models(scores, task, labels)
     notes = [check_overlap((training or {}).get(model), window, model) for model in scores if model != "dummy"]
     drawn = draw(len(y), blocks, resamples=resamples, seed=seed, unit=unit)
-    result = bootstrap(y, scores, thresholds, drawn, metrics=names, level=level)
-    facts = Window(name=window.get("name", "test"), digest=window.get("digest"), rows=len(y), positives=significant(np.mean(y)), blocks=drawn.blocks, unit=drawn.unit,
-                   **{key: _written(window.get(key)) for key in ("from", "to")})
-    models = {model: Model(digest=(digests or {}).get(model), threshold=thresholds[model], confusion=confusion(y, score, thresholds[model]),
+    result = bootstrap(y, scores, thresholds, drawn, metrics=names, level=level, task=task)
+    if task == "multiclass": y = y.astype(np.int64)
+    mean = significant(np.mean(y)) if task != "multiclass" else None
+    facts = Window(name=window.get("name", "test"), digest=window.get("digest"), rows=len(y), positives=mean if task == "binary" else None, mean=mean if task == "regression" else None,
+                   blocks=drawn.blocks, unit=drawn.unit, **{key: _written(window.get(key)) for key in ("from", "to")})
+    models = {model: Model(digest=(digests or {}).get(model), threshold=thresholds[model] if task == "binary" else None, confusion=_confusion(y, score, thresholds.get(model), task, labels),
                            metrics={name: result.interval(model, name) for name in names}) for model, score in scores.items()}
-    differences = {other: {name: result.difference(other, name) for name in names} for other in list(scores)[1:]}
-    cut = slices(slice_columns, y, {m: s for m, s in scores.items() if m != "dummy"}, thresholds, drawn, metric=headline, min_rows=min_rows, level=level) if slice_columns else None
-    return Evaluation(summary=_summary(facts, models, differences, headline, noun), noun=noun, labels=labels, window=facts, headline=headline,
-                      better={name: METRICS[name].better for name in names}, models=models, differences=differences, slices=cut, curves=_curves(y, scores), notes=notes,
-                      inference=Inference(level=level, resamples=resamples, seed=seed, run=drawn.run))
+    cut = slices(slice_columns, y, {m: s for m, s in scores.items() if m != "dummy"}, thresholds, drawn, task=task, metric=headline, min_rows=min_rows, level=level) if slice_columns else None
+    found = Evaluation(task=task, target=target, noun=noun, labels=labels, window=facts, headline=headline, better={name: METRICS[name].better for name in names}, models=models,
+                       differences={other: {name: result.difference(other, name) for name in names} for other in list(scores)[1:]}, slices=cut, curves=_curves(y, scores, task),
+                       classes=recalls(y, scores, labels, drawn, level=level) if task == "multiclass" else [], inference=Inference(level=level, resamples=resamples, seed=seed, run=drawn.run),
+                       notes=notes + (rare_classes(y, labels, noun) if task != "regression" else []))
+    return found.model_copy(update={"summary": _summary(found)})
+
+# %% ../../nbs/evaluate/compare.ipynb #0f6605fd
+def _check_models(scores: dict, task: str, labels: tuple[str, ...]) -> None:
+    "Refuse models and labels that do not fit."
+    if list(scores) not in (["challenger", "opponent", "dummy"], ["challenger", "dummy"], ["challenger", "opponent"], ["challenger"]):
+        raise DataError(f"The models are {', '.join(scores) or 'none'}.", "They are challenger, opponent (if there is one) and dummy, in this order.")
+    if task != "multiclass" and len(labels) != (wanted := 2 if task == "binary" else 0): raise DataError(f"There are {len(labels)} labels.", f"A {task} task has {wanted}.")
+    for model, score in scores.items():
+        if task == "multiclass" and score.shape[1:] != (len(labels),):
+            raise DataError(f"The {model} gives scores of the shape {score.shape}, and the labels name {len(labels)} classes.", "A row has a probability for each class.", "Put them in the order of the labels: evaluate.sums.by_class.", model=model)
 
 def _written(value) -> str | int | None:
     "A window's end as JSON has it."
     return value.isoformat() if isinstance(value, date) else value
 
-def _curves(y, scores: dict) -> dict[str, dict[str, Curve]]:
-    "The curves of all models, in few digits; calibration only for probabilities."
+def _confusion(y, score, threshold: float | None, task: str, labels: tuple[str, ...]):
+    "The counts of right and wrong calls; a regression calls nothing."
+    if task == "binary": return confusion(y, score, threshold)
+    if task == "regression": return None
+    names, place = merged(y, labels)
+    return confusion_matrix(place[y], place[score.argmax(axis=1)], len(names))
+
+# %% ../../nbs/evaluate/compare.ipynb #380763dc
+def _curves(y, scores: dict, task: str) -> dict[str, dict[str, Curve]]:
+    "The curves of all models, by kind."
+    found = {"binary": _of_scores, "multiclass": _of_calls, "regression": _of_errors}[task](y, scores)
     short = lambda curve: Curve([significant(v, 5) for v in curve.x], [significant(v, 5) for v in curve.y], curve.rows)
-    chances = {model: score for model, score in scores.items() if score.min() >= 0 and score.max() <= 1}
-    return {kind: {model: short(draw_curve(y, score)) for model, score in of.items()} for kind, draw_curve, of in
-            (("roc", roc_curve, scores), ("pr", pr_curve, scores), ("calibration", calibration_curve, chances))}
+    return {kind: {model: short(curve) for model, curve in of.items()} for kind, of in found.items() if of}
+
+def _chances(score) -> bool: return score.min() >= 0 and score.max() <= 1
+
+def _of_scores(y, scores: dict) -> dict:
+    return {kind: {model: drawn(y, score) for model, score in scores.items() if kind != "calibration" or _chances(score)} for kind, drawn in (("roc", roc_curve), ("pr", pr_curve), ("calibration", calibration_curve))}
+
+def _of_calls(y, scores: dict) -> dict:
+    return {"calibration": {model: mean_curve(score.max(axis=1), score.argmax(axis=1) == y) for model, score in scores.items() if _chances(score)}}
+
+def _of_errors(y, scores: dict) -> dict:
+    errors = {model: score.astype(np.float64) - y for model, score in scores.items()}
+    ends = [np.quantile(error, [.01, .99]) for model, error in errors.items() if model != "dummy"]
+    span = min(low for low, _ in ends), max(high for _, high in ends)
+    return {"calibration": {model: mean_curve(score, y) for model, score in scores.items()}, "error_by_size": {model: mean_curve(scores[model], abs(error)) for model, error in errors.items()},
+            "errors": {model: error_curve(error, span) for model, error in errors.items() if span[1] > span[0]}, "within": {model: within_curve(error) for model, error in errors.items()}}
 
 # %% ../../nbs/evaluate/compare.ipynb #e960f97d
 def flat_metrics(
@@ -159,74 +205,3 @@ def flat_metrics(
     for other, found in evaluation.differences.items():
         flat |= {f"{headline}_vs_{other}{end}": value for end, value in (("", found[headline].value), ("_low", found[headline].low), ("_high", found[headline].high))}
     return {name: value for name, value in flat.items() if value is not None}
-
-# %% ../../nbs/evaluate/compare.ipynb #faa6881d
-def _title(metric: str) -> str: return METRICS[metric].title if metric in METRICS else metric
-
-def _panel(plot, reading: str) -> Markup:
-    "A picture and how to read it, as one part of a row that wraps on a phone."
-    return el("div", plot, el("p", reading, class_="muted"), style="flex:1 1 17rem;min-width:0;max-width:30rem")
-
-def _cell(found: Interval) -> Markup:
-    "The value, and its interval below."
-    if found.low is None or found.low == found.high: return el("span", number(found.value))
-    return el("span", number(found.value), el("br"), el("span", f"{number(found.low)} to {number(found.high)}", class_="muted", style="white-space:nowrap"))
-
-def _numbers(e: Evaluation) -> Markup:
-    "The table of metrics."
-    arrow = {"higher": "↑", "lower": "↓"}
-    rows = [[f"{_title(name)} {arrow[e.better[name]]}", *(_cell(model.metrics[name]) for model in e.models.values()), *(_cell(of[name]) for of in e.differences.values())] for name in e.better]
-    return table(rows, ["metric", *e.models, *(f"against {other}" for other in e.differences)])
-
-def _gaps(e: Evaluation) -> list[Markup]:
-    "The differences as pictures."
-    reading = "Right of the line the challenger is better, left of it worse, for every metric; where the whisker crosses the line, these rows cannot tell."
-    return [_panel(plots.intervals([(_title(name), d.value, d.low, d.high) for name, d in of.items()], reference=0, title=f"Challenger against {other}", x_label="better by"), reading)
-            for other, of in e.differences.items()]
-
-# %% ../../nbs/evaluate/compare.ipynb #87be9cdf
-_CURVES = {
-    "roc": ("ROC", "false positive rate", "true positive rate", True, "The further a curve bends to the upper left, the better the model ranks; the dotted line is chance."),
-    "pr": ("Precision and recall", "recall", "precision", False, "How many of the calls are right (up) when so many of the positives are to be found (right); chance is a flat line at their share."),
-    "calibration": ("Calibration", "mean score", "share of positives", True, "On the dotted line, rows with a score of 0.3 are positive three times in ten; below it the model claims too much."),
-}
-
-def _pictures(e: Evaluation) -> list[Markup]:
-    "The curves of all models, side by side."
-    found = {kind: {model: (c.x, c.y) for model, c in of.items() if c.x} for kind, of in e.curves.items()}
-    return [_panel(plots.lines(found[kind], x_label=x, y_label=y, title=title, diagonal=diagonal, x_range=(0, 1), y_range=(0, 1), height=340), reading)
-            for kind, (title, x, y, diagonal, reading) in _CURVES.items() if found.get(kind)]
-
-def _calls(e: Evaluation) -> list[Markup]:
-    "The confusion matrices of the models."
-    cells = lambda c: [[c["tn"], c["fp"]], [c["fn"], c["tp"]]]
-    return [_panel(plots.matrix(cells(model.confusion), e.labels, e.labels, title=f"{name.capitalize()} at threshold {model.threshold:.3g}"),
-                   f"Of {model.confusion['tp'] + model.confusion['fn']:,} {e.noun} that are “{e.labels[1]}”, {model.confusion['tp']:,} are found; {model.confusion['fp']:,} are false alarms.")
-            for name, model in e.models.items() if name != "dummy"]
-
-# %% ../../nbs/evaluate/compare.ipynb #c0fcc7ce
-def _display(e: Evaluation):
-    "The parts of the display."
-    row = lambda panels: el("div", *panels, class_="row")
-    w, i, overall = e.window, e.inference, e.models["challenger"].metrics[e.headline].value
-    span = f" from {w['from']} to {w['to']}" if w["from"] is not None else ""
-    units = f"{w['blocks']:,} {w['unit']}" + (f", drawn in runs of {i.run}" if i.run > 1 else "")
-    yield el("p", e.summary, class_="lead")
-    yield el("h3", "Metrics")
-    yield _numbers(e)
-    yield el("p", f"↑ more is better, ↓ less is better; “against” says by how much the challenger is better. Below each value its {i.level:.0%} interval, from {i.resamples:,} resamples of {units}. Window “{w['name']}”{span}: {w['rows']:,} {e.noun}, {w['positives']:.1%} of them “{e.labels[1]}”.", class_="muted")
-    if e.differences: yield row(_gaps(e))
-    yield el("h3", "Ranking and probabilities")
-    yield row(_pictures(e))
-    yield el("h3", "Decisions")
-    yield row(_calls(e))
-    if e.slices and overall is not None:
-        yield el("h3", "Slices")
-        yield display_slices(e.slices, overall)
-    for note in [*_reasons(e), *e.notes]: yield el("p", note, class_="muted")
-
-def _reasons(e: Evaluation) -> list[str]:
-    "Why some metrics or intervals are missing, each reason once."
-    found = [(f"{name}'s {_title(metric)}", i.reason) for name, m in e.models.items() for metric, i in m.metrics.items() if i.reason]
-    reasons = dict.fromkeys(reason for _, reason in found)
-    return [f"No interval for {', '.join(who for who, why in found if why == reason)}: {reason}." for reason in reasons]

@@ -139,19 +139,21 @@ class Bootstrap:
 
 # %% ../../nbs/evaluate/intervals.ipynb #8b2edab3
 def bootstrap(
-    y,                                     # [n] truth: 0 and 1
-    scores: dict[str, np.ndarray],         # model → [n]; the first is compared with the others
-    threshold: dict[str, float],           # model → at or above it a row is called positive
+    y,                                     # [n] truth: 0 and 1, codes, or numbers
+    scores: dict[str, np.ndarray],         # model → [n], or [n, K] of several classes; the first is compared with the others
+    thresholds: dict[str, float],          # of a binary task: model → at or above it a row is called positive
     drawn: Resamples,                      # what `draw` gave for these rows
     *,
-    metrics: Iterable[str] | None = None,  # names; None for all
+    metrics: Iterable[str] | None = None,  # names; None for all of the task
     level: float = 0.95,                   # the wanted coverage
+    task: str = "binary",                  # or "multiclass", "regression"
 ) -> Bootstrap:
-    "Resample the metrics of all models at once."
-    names = list(chosen(metrics))
+    "Resample the metrics of all models at once: any models, two of them or more, each by its own threshold."
+    names = list(chosen(metrics, task))
+    if task == "binary" and (missing := [model for model in scores if model not in thresholds]): raise DataError(f"There is no threshold for the {missing[0]}.", "Each model of a binary task needs one.")
     weights = np.vstack([np.ones(drawn.weights.shape[1]), drawn.weights])  # the first "resample" is the rows as they are
     with threadpool_limits(1, user_api="blas"):
-        found = {model: resampled(y, score, threshold[model], drawn.block, weights, names) for model, score in scores.items()}
+        found = {model: resampled(y, score, thresholds.get(model, 0.5), drawn.block, weights, names, task=task) for model, score in scores.items()}
     values = {model: {name: float(v[0]) for name, v in metric.items()} for model, metric in found.items()}
     draws = {model: {name: v[1:] for name, v in metric.items()} for model, metric in found.items()}
     return Bootstrap(values, draws, len(np.unique(drawn.block)), drawn.run, drawn.unit, level)

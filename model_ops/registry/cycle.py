@@ -168,10 +168,10 @@ def _few(things: list[str], most: int = 2) -> str:
 class Status:
     "How things stand."
     name: str
-    champion: dict | None        # version, digest, since when, by whom; None where nobody is in charge
+    champion: dict | None        # version, digest, since when, by whom, why, and the kind of its entry; None where nobody is in charge
     challenger: str | None       # digest of the package in the files
     opponent: str | None         # digest that the files are pinned to
-    decision: dict | None        # outcome, summary, applied: when it was applied here, or None
+    decision: dict | None        # outcome, summary, applied: when it was applied here, or None; said: what a person said of its package, or None
     stale: dict[str, list[str]]  # step → why it would run
     mirror: list[str]            # what MLflow's registry says otherwise
     missing: list[str]           # files that DVC knows but that are not here
@@ -187,13 +187,18 @@ class Status:
         "For people."
         short = lambda d: d[:12] if d else "none"
         c = self.champion
-        lines = [f"{self.name}", "  in charge    " + (f"version {c['version']} ({short(c['digest'])}), since {c['since']}, by {c['who']}" if c else "nobody yet"),
+        lines = [f"{self.name}", "  in charge    " + (f"version {c['version']} ({short(c['digest'])}), since {c['since']}, {_by(c)}" if c else "nobody yet"),
                  f"  challenger   {short(self.challenger)}{' (in charge)' if c and c['digest'] == self.challenger else ''}", f"  opponent     {short(self.opponent)}"]
         if d := self.decision: lines.append(f"  decision     {d['outcome']}, " + (f"applied {d['applied']}" if d["applied"] else "not applied") + f": {d['summary']}")
+        if d and d["said"]: lines.append(f"  its package  {d['said']}")
         lines += [f"  would run    {step}: {_few(why)}" for step, why in self.stale.items()] or ["  would run    nothing, all is up to date"]
         if self.missing: lines.append(f"  missing      {_few(self.missing)} (dvc checkout, dvc pull)")
         lines += [f"  MLflow       {line}" for line in self.mirror]
         return "\n".join(lines)
+def _by(champion: dict) -> str:
+    "Who put the champion in charge; a person with the reason."
+    verb = {"approve": "promoted by", "rollback": "put back by"}.get(champion["kind"])
+    return f"{verb} {champion['who']}: {champion['why']}" if verb else f"by {champion['who']}"
 
 # %% ../../nbs/registry/cycle.ipynb #c4420e25
 def status(
@@ -205,7 +210,7 @@ def status(
     settings = settings or Settings.load()
     ledger = Ledger(settings.ledger_url)
     head = ledger.champion()
-    champion = {"version": ledger.version(head.champion), "digest": head.champion, "since": _when(head.at), "who": head.who, "why": head.why} if head else None
+    champion = {"version": ledger.version(head.champion), "digest": head.champion, "since": _when(head.at), "who": head.who, "why": head.why, "kind": head.kind} if head else None
     missing = [p for part in map(check.declared, check.steps(settings.root).values()) for p in part.outputs if not settings.path(p).exists()]
     return Status(settings.name, champion, challenger(settings), pinned(settings), _decision_and_when(settings, ledger), pipeline.stale(settings.root), mirror.differences(ledger, settings), missing)
 
@@ -215,12 +220,15 @@ def _when(at: str) -> str:
 
 def _decision_and_when(settings: Settings, ledger) -> dict | None:
     "The decision in the files, and when this ledger applied it."
+    from model_ops.registry.apply import DONE
     from model_ops.release.decision import Decision
     path = settings.path("records", "decision.json")
     if not path.exists(): return None
     decision = Decision.load(path)
-    entry = ledger.applied(decision.digest)
-    return {"outcome": decision.outcome, "summary": decision.summary, "digest": decision.digest, "applied": _when(entry.at) if entry else None}
+    about, said = ledger.about(decision.digest), ledger.said(decision.challenger)
+    applied = next((e for e in reversed(about) if e.kind not in ("reject", "rollback")), None)
+    told = f"{DONE[said.kind]} by {said.who}, {_when(said.at)}: {said.why}" if said else None
+    return {"outcome": decision.outcome, "summary": decision.summary, "digest": decision.digest, "applied": _when(applied.at) if applied else None, "said": told}
 
 def package_in_charge(
     version: int = 0,                  # a version of the ledger; the champion by default

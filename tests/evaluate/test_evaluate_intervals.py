@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from model_ops.errors import DataError
 from model_ops.evaluate.intervals import LEAST_BLOCKS, MOST_BLOCKS, Interval, bootstrap, draw, interval, significant, t_quantile, tails
-from model_ops.evaluate.metrics import METRICS, measure
+from model_ops.evaluate.metrics import METRICS, measure, of_task
 
 
 def window(days, rows_a_day=20, *, day_effect=0.8, memory=0.0, seed=0):
@@ -82,7 +82,7 @@ def test_draws_are_the_metrics_of_the_drawn_rows_and_differences_are_paired():
 def test_a_model_compared_with_itself_differs_by_nothing():
     y, scores, day = window(15)
     found = bootstrap(y, {"challenger": scores["challenger"], "opponent": scores["challenger"].copy()}, THRESHOLD, draw(len(y), day))
-    assert all(found.difference("opponent", name) == Interval(value=0, low=0, high=0) for name in METRICS)
+    assert all(found.difference("opponent", name) == Interval(value=0, low=0, high=0) for name in of_task("binary"))
 
 
 def test_pairing_makes_differences_sharper_than_the_metrics():
@@ -113,6 +113,21 @@ def test_a_metric_of_ones_own_has_intervals(monkeypatch):
     y, scores, day = window(20)
     found = bootstrap(y, scores, THRESHOLD, draw(len(y), day), metrics=["hits", "accuracy"])
     assert found.interval("challenger", "hits") == found.interval("challenger", "accuracy")
+
+
+def test_each_model_of_a_binary_task_needs_its_threshold():
+    y, scores, day = window(20)
+    with pytest.raises(DataError, match="no threshold for the opponent"): bootstrap(y, scores, {"challenger": .3}, draw(len(y), day))
+
+
+def test_any_two_models_of_any_task_are_paired():
+    rng = np.random.default_rng(0)
+    y, day = rng.normal(size=900), np.arange(900)//30
+    found = bootstrap(y, {"a": y + 1, "b": y + 3, "c": y - 3}, {}, draw(900, day, resamples=50), metrics=["rmse", "r2"], task="regression")
+    assert found.difference("b", "rmse") == Interval(value=2, low=2, high=2) and found.difference("c", "r2").low > 0 and list(found.values) == ["a", "b", "c"]
+    code = rng.integers(0, 3, 900)
+    sure = bootstrap(code, {"a": np.eye(3)[code], "b": np.full((900, 3), 1/3)}, {}, draw(900, day, resamples=50), task="multiclass")
+    assert sure.difference("b", "roc_auc").value == 0.5 and sure.interval("a", "accuracy").reason == "1 in all resamples, the end of the range"
 
 
 def test_numbers_are_short():

@@ -1,10 +1,11 @@
-"Metrics, thresholds and curves: equal to scikit-learn, true to their definitions, clear where they are undefined."
+"Metrics of all tasks: equal to scikit-learn, true to their definitions, clear where they are undefined."
 import warnings
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 from model_ops.errors import DataError, ParameterError
-from model_ops.evaluate.metrics import METRICS, calibration_curve, checked, choose_threshold, confusion, measure, pr_curve, resampled, roc_curve
+from model_ops.evaluate.metrics import HEADLINE, METRICS, Metric, chosen, confusion, confusion_matrix, measure, of_task, resampled
+from model_ops.evaluate.sums import TASKS, Sums, by_class, checked, pairs_won, precisions
 
 QUICK = settings(deadline=None, max_examples=40)
 
@@ -40,7 +41,7 @@ def test_equal_to_scikit_learn(case):
         warnings.simplefilter("ignore")
         expected = scikit_learn(y, score, 0.5, weight)
     found = measure(y, score, 0.5, weight)
-    assert list(found) == list(METRICS)
+    assert list(found) == list(of_task("binary"))
     for name, value in expected.items():
         assert same(found[name], None if np.isnan(value) else value), name
 
@@ -60,7 +61,7 @@ def test_weights_are_repetitions_and_order_does_not_matter(case):
     weighted, repeated = measure(y, score, 0.4, weight), measure(np.repeat(y, weight), np.repeat(score, weight), 0.4)
     shuffled = np.random.default_rng(0).permutation(len(y))
     again = measure(y[shuffled], score[shuffled], 0.4, weight[shuffled])
-    for name in METRICS: assert same(weighted[name], repeated[name]) and same(weighted[name], again[name]), name
+    for name in of_task("binary"): assert same(weighted[name], repeated[name]) and same(weighted[name], again[name]), name
 
 
 @QUICK
@@ -94,7 +95,7 @@ def test_without_any_weight_nothing_is_defined():
 
 
 @pytest.mark.parametrize("y, score, words", [
-    ([], [], "no rows"), ([0, 1], [.1], "shape"), ([[0], [1]], [[.1], [.2]], "shape"), ([0, 2, -1], [.1, .2, .3], "2 of 3"), ([0, 1], [np.nan, np.inf], "2 of 2"),
+    ([], [], "no rows"), ([0, 1], [.1], "shape"), ([0, 1], [[.1, .9], [.2, .8]], "one number a row"), ([[0], [1]], [[.1], [.2]], "shape"), ([0, 2, -1], [.1, .2, .3], "2 of 3"), ([0, 1], [np.nan, np.inf], "2 of 2"),
     ([0, 1], ["a", "b"], "type"), ([0, np.nan], [.1, .2], "1 of 2"), (["no", "yes"], [.1, .2], "2 of 2"),
 ])
 def test_arrays_that_do_not_fit(y, score, words):
@@ -117,87 +118,135 @@ def test_resampled_is_measure_on_the_resampled_rows(case, seed):
     found = resampled(y, score, 0.5, block, weights)
     for r, times in enumerate(weights[:, block].astype(int)):
         expected = measure(y, score, 0.5, times)
-        for name in METRICS: assert same(None if np.isnan(found[name][r]) else found[name][r], expected[name]), name
+        for name in of_task("binary"): assert same(None if np.isnan(found[name][r]) else found[name][r], expected[name]), name
 
-
-def test_ranking_in_portions_is_the_same(monkeypatch):
-    import model_ops.evaluate.metrics as module
+def test_ranking_in_portions_is_the_same():
     rng = np.random.default_rng(2)
-    score, block = rng.integers(0, 300, 2000) / 300, rng.integers(0, 7, 2000)
+    score, block = rng.integers(0, 300, 2000)/300, rng.integers(0, 7, 2000)
     y, weights = rng.random(2000) < score, rng.integers(0, 4, (5, 7)).astype(float)
-    whole = resampled(y, score, 0.5, block, weights, ["roc_auc", "average_precision"])
-    counts = module._counts_above
-    monkeypatch.setattr(module, "_counts_above", lambda *args: counts(*args, cells=21))  # three distinct scores at a time
-    for name, value in resampled(y, score, 0.5, block, weights, ["roc_auc", "average_precision"]).items(): np.testing.assert_allclose(value, whole[name], rtol=1e-12)
+    rows = Sums(y, score, 0.5, block, weights, rng.random(2000))
+    np.testing.assert_allclose(precisions(rows, y, score, cells=21), precisions(rows, y, score), rtol=1e-12)  # three distinct scores at a time
+
+
+def test_pairs_are_counted_one_by_one():
+    rng = np.random.default_rng(3)
+    y, score, weight = rng.random(30) < .4, rng.integers(0, 6, 30)/6, rng.integers(0, 3, 30).astype(float)
+    won, pairs = pairs_won(Sums(y, score, 0.5, rng.integers(0, 4, 30), np.ones((1, 4)), weight), y, score)
+    each = [(weight[i]*weight[j], (score[i] > score[j]) + (score[i] == score[j])/2) for i in np.flatnonzero(y) for j in np.flatnonzero(~y)]
+    assert (won[0], pairs[0]) == (pytest.approx(sum(w*v for w, v in each)), pytest.approx(sum(w for w, _ in each)))
+
+
+@st.composite
+def classed(draw):
+    "Codes of up to five classes of which some may be missing, probabilities with ties, and whole weights."
+    n, classes = draw(st.integers(2, 30)), draw(st.integers(2, 5))
+    y = np.array(draw(st.lists(st.integers(0, classes - 1), min_size=n, max_size=n)))
+    odds = np.array(draw(st.lists(st.lists(st.integers(1, 6), min_size=classes, max_size=classes), min_size=n, max_size=n)), dtype=float)
+    return y, odds/odds.sum(axis=1, keepdims=True), np.array(draw(st.lists(st.integers(1, 4), min_size=n, max_size=n)))
+
+
+def of_classes(y, score, weight):
+    "What scikit-learn says of several classes; ROC AUC by hand, because it knows no mean over the classes that occur."
+    from sklearn import metrics as m
+    called, kw, classes = score.argmax(axis=1), dict(sample_weight=weight), range(score.shape[1])
+    auc = [m.roc_auc_score(y == k, score[:, k], **kw) for k in classes if 0 < (y == k).sum() < len(y)]
+    return {"roc_auc": np.mean(auc) if auc else None, "log_loss": m.log_loss(y, score, labels=classes, **kw), "accuracy": m.accuracy_score(y, called, **kw), "balanced_accuracy": m.balanced_accuracy_score(y, called, **kw),
+            "f1_macro": m.f1_score(y, called, average="macro", **kw), "f1_weighted": m.f1_score(y, called, average="weighted", **kw)}
+
+
+@QUICK
+@given(classed())
+def test_several_classes_are_equal_to_scikit_learn(case):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = of_classes(*case)
+    y, score, weight = case
+    found = measure(y, score, weight=weight, task="multiclass")
+    assert list(found) == list(of_task("multiclass")) and set(found) == set(expected)
+    for name, value in expected.items(): assert same(found[name], value), name
+    repeated = measure(np.repeat(y, weight), np.repeat(score, weight, axis=0), task="multiclass")
+    for name, value in repeated.items(): assert same(found[name], value), name
+
+
+def test_roc_auc_of_several_classes_is_scikit_learns():
+    from sklearn.metrics import log_loss, roc_auc_score
+    rng = np.random.default_rng(0)
+    y, weight = rng.integers(0, 4, 3000), rng.random(3000)
+    score = np.exp(np.eye(4)[y] + rng.normal(size=(3000, 4))).astype(np.float32)
+    score /= score.sum(axis=1, keepdims=True)
+    score[:9] = np.eye(4)[(y[:9] + 1) % 4]  # sure and wrong: clipped at the precision of float32
+    found = measure(y, score, weight=weight, task="multiclass")
+    assert found["roc_auc"] == pytest.approx(roc_auc_score(y, score, multi_class="ovr", sample_weight=weight), rel=1e-9)
+    assert found["log_loss"] == pytest.approx(log_loss(y, score, sample_weight=weight), rel=1e-5)
+
+
+@QUICK
+@given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.integers(1, 4)), min_size=2, max_size=40), st.floats(-1e6, 1e6))
+def test_numbers_are_equal_to_scikit_learn(rows, shift):
+    from sklearn import metrics as m
+    y, score, weight = (np.array(v, dtype=float) for v in zip(*rows, strict=True))
+    assume(np.ptp(y) > 1e-3)
+    kw, found = dict(sample_weight=weight), measure(y, score, weight=weight, task="regression")
+    assert list(found) == list(of_task("regression"))
+    expected = {"rmse": m.root_mean_squared_error(y, score, **kw), "mae": m.mean_absolute_error(y, score, **kw), "r2": m.r2_score(y, score, **kw)} | ({} if (y == 0).any() else {"mape": m.mean_absolute_percentage_error(y, score, **kw)})
+    for name, value in expected.items(): assert found[name] == pytest.approx(value, rel=1e-6, abs=1e-9) or abs(y).min() < 1e-12, name
+    moved = measure(y + shift, score + shift, weight=weight, metrics=["rmse", "r2"], task="regression")
+    for name, value in moved.items(): assert value == pytest.approx(found[name], rel=1e-3, abs=1e-3), name  # far from zero no digits are lost
+
+
+@QUICK
+@given(classed(), st.integers(0, 10_000))
+def test_resampled_is_measure_on_the_resampled_rows_in_all_tasks(case, seed):
+    y, score, _ = case
+    rng = np.random.default_rng(seed)
+    block, weights = rng.integers(0, 5, len(y)), rng.integers(0, 3, (4, 5)).astype(float)
+    for task, truth, said in (("multiclass", y, score), ("regression", y + rng.normal(size=len(y)), score[:, 0])):
+        found = resampled(truth, said, 0.5, block, weights, task=task)
+        for r, times in enumerate(weights[:, block].astype(int)):
+            if not times.any(): continue
+            expected = measure(np.repeat(truth, times), np.repeat(said, times, axis=0), task=task)
+            for name, value in expected.items(): assert (np.isnan(found[name][r]) if value is None else found[name][r] == pytest.approx(value, rel=1e-6, abs=1e-9)), (task, name)
+
+
+@pytest.mark.parametrize("y, score, task, undefined", [
+    ([1, 1], [[.5, .5], [.2, .8]], "multiclass", {"roc_auc"}),
+    ([0, 1], [[.5, .9], [.2, .8]], "multiclass", {"log_loss"}),
+    ([0, 1], [[-1., 2.], [.2, .8]], "multiclass", {"log_loss"}),
+    ([0, 2], [[.5, .3, .2], [.1, .1, .8]], "multiclass", set()),      # a class that does not occur is left out of the means
+    ([3., 3.], [1., 2.], "regression", {"r2"}), ([.1, .1, .1], [1., 2., 3.], "regression", {"r2"}), ([0., 3.], [1., 2.], "regression", {"mape"}), ([5.], [5.], "regression", {"r2"}),
+])
+def test_undefined_is_none_in_all_tasks(y, score, task, undefined):
+    assert {name for name, value in measure(y, score, task=task).items() if value is None} == undefined
+    assert all(METRICS[name].undefined != "never" for name in undefined)
+
+
+@pytest.mark.parametrize("y, score, task, words", [
+    ([0, 2], [[.5, .5], [.1, .9]], "multiclass", "1 of 2 true values are no code.*from 0 to 1"), ([0, -1], [[.5, .5], [.1, .9]], "multiclass", "no code"), ([0, .5], [[.5, .5], [.1, .9]], "multiclass", "no code"),
+    (["a", "b"], [[.5, .5], [.1, .9]], "multiclass", "2 of 2"), ([0, 1], [.1, .2], "multiclass", "a probability for each"), ([0, 1], [[.5, np.nan], [.1, .9]], "multiclass", "1 of 2 scores"), ([], np.empty((0, 2)), "multiclass", "no rows"),
+    ([0., np.nan], [1., 2.], "regression", "1 of 2 true values are no finite numbers"), (["a"], [1.], "regression", "no finite numbers"), ([1., 2.], [1., np.inf], "regression", "scores are missing"), ([1.], [[1.]], "regression", "one number a row"),
+])
+def test_arrays_that_do_not_fit_any_task(y, score, task, words):
+    with pytest.raises(DataError, match=words): checked(y, score, task)
+
+
+def test_tasks_and_their_metrics():
+    assert set(HEADLINE) == set(TASKS) and all(HEADLINE[task] in of_task(task) for task in TASKS) and set().union(*map(of_task, TASKS)) == set(METRICS)
+    with pytest.raises(ParameterError, match="Did you mean 'regression'"): of_task("regresion")
+    with pytest.raises(ParameterError, match="'rmse' is no metric of a binary task"): chosen(["rmse"])
+    with pytest.raises(ParameterError, match="Did you mean 'rmse'"): chosen(["rsme"], "regression")
+
+
+def test_a_metric_of_ones_own_judges_numbers_too(monkeypatch):
+    largest = Metric("within 5", "predicts", "higher", (0, 1), "The share of rows that are off by at most 5.", "never", {"regression": (lambda rows: (rows.total(abs(rows.score - rows.y) <= 5), rows.total(np.ones(len(rows.y)))), lambda near, all_of_them: near/all_of_them)})
+    monkeypatch.setitem(METRICS, "within_5", largest)
+    assert measure([1., 2., 30.], [2., 9., 33.], metrics=["within_5"], task="regression") == {"within_5": pytest.approx(2/3)}
+
+
+def test_a_class_that_a_model_does_not_know_gets_nothing():
+    assert by_class(np.array([[.9, .1]]), ["b", "c"], ["a", "b", "c"]).tolist() == [[0, .9, .1]] and by_class(np.array([[.9, .1]]), [2, 0], [0, 1]).tolist() == [[.1, 0]]
 
 
 def test_confusion():
     assert confusion([0, 0, 1, 1, 1], [.5, .4, .5, .6, .1], .5) == {"tp": 2, "fp": 1, "fn": 1, "tn": 1}
     assert confusion([0, 1], [.5, .5], .5, weight=[2, 3]) == {"tp": 3.0, "fp": 2.0, "fn": 0.0, "tn": 0.0}
-
-
-@QUICK
-@given(judged(), st.sampled_from(["f1", "cost", "precision=0.6", "recall=0.7"]))
-def test_no_threshold_does_better(case, goal):
-    y, score, _ = case
-    assume(y.any())
-    found = choose_threshold(y, score, goal, cost_miss=3)
-    at = lambda t: measure(y, score, t, metrics=["f1", "precision", "recall"]) | {"cost": -3*confusion(y, score, t)["fn"] - confusion(y, score, t)["fp"]}
-    all_of_them = [at(t) for t in [*np.unique(score), 2.0]]
-    value = at(found.value)
-    if goal in ("f1", "cost"): assert value[goal] == pytest.approx(max(v[goal] for v in all_of_them))
-    else:
-        kind, bound = goal.split("=")
-        other, reach = {"precision": "recall", "recall": "precision"}[kind], [v for v in all_of_them if (v[kind] or 0) >= float(bound)]
-        assert found.reached == bool(reach)
-        if reach: assert value[kind] >= float(bound) and value[other] == pytest.approx(max(v[other] or 0 for v in reach))
-        else: assert value[kind] == pytest.approx(max(v[kind] or 0 for v in all_of_them)) and "no threshold reaches" in found.sentence
-
-
-def test_threshold_lies_between_scores_and_is_short():
-    y, score = np.array([0, 0, 1, 1]), np.array([.1, .2, .4, .9])
-    assert choose_threshold(y, score).value == pytest.approx(0.3)
-    near = np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(1))
-    tight = choose_threshold([0, 1], np.array(near))
-    assert confusion([0, 1], np.array(near), tight.value) == {"tp": 1, "fp": 0, "fn": 0, "tn": 1}
-    assert choose_threshold([0, 0, 0, 1], [.9, .8, .7, .6], "cost", cost_false_alarm=10).value > 0.9  # better to call nothing
-    assert choose_threshold([0, 1], [-3., -2.]).value == -2.5
-
-
-@pytest.mark.parametrize("goal", ["f2", "precision", "precision=80%", "precision=0", "recall=1.5", "cost=2", "", "recall=nan"])
-def test_goals_that_are_not_understood(goal):
-    with pytest.raises(ParameterError, match="not understood"): choose_threshold([0, 1], [.1, .2], goal)
-
-
-def test_no_threshold_without_positives():
-    with pytest.raises(DataError, match="None of the 2 rows"): choose_threshold([0, 0], [.1, .2])
-
-
-@pytest.mark.parametrize("n", [5, 50, 5000])
-def test_curves_agree_with_scikit_learn(n):
-    from sklearn.metrics import precision_recall_curve, roc_curve as sk_roc
-    rng = np.random.default_rng(n)
-    score = np.round(rng.random(n), 3)
-    y = rng.random(n) < score
-    y[:2] = 0, 1
-    roc, pr = roc_curve(y, score), pr_curve(y, score)
-    fpr, tpr, _ = sk_roc(y, score, drop_intermediate=False)
-    precision, recall, _ = precision_recall_curve(y, score)
-    assert len(roc.x) <= 100 and len(pr.x) <= 100 and (roc.x[0], roc.y[0], roc.x[-1], roc.y[-1], pr.x[-1]) == (0, 0, 1, 1, 1)
-    points = lambda x, y: {(round(float(a), 9), round(float(b), 9)) for a, b in zip(x, y, strict=True)}
-    assert points(roc.x, roc.y) <= points(fpr, tpr)
-    assert points(pr.x[1:], pr.y[1:]) <= points(recall, precision)
-    if n == 5: assert points(roc.x, roc.y) == points(fpr, tpr)
-    assert roc == roc_curve(y, score)
-
-
-def test_curves_of_one_class_are_empty():
-    assert roc_curve([0, 0], [.1, .2]).x == [] == pr_curve([0, 0], [.1, .2]).x == roc_curve([1, 1], [.1, .2]).x
-
-
-def test_calibration_keeps_ties_together():
-    curve = calibration_curve([0, 1, 1, 1], [.2, .2, .2, .9], bins=4)
-    assert curve.rows == [3, 1] and curve.y == pytest.approx([2/3, 1]) and curve.x == pytest.approx([.2, .9])
-    assert calibration_curve([0, 1], [.3, .3]).rows == [2]
-    rng = np.random.default_rng(0)
-    assert calibration_curve(rng.random(1000) < .5, rng.random(1000)).rows == [100]*10
+    assert confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 1, 0, 0]), 3) == [[1, 0, 0], [1, 1, 0], [1, 0, 0]]

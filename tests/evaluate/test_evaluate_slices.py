@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from model_ops.errors import DataError
 from model_ops.evaluate.intervals import bootstrap, draw
-from model_ops.evaluate.slices import FEW, MOST, Slices, display_slices, parts, slices, spread
+from model_ops.evaluate.slices import FEW, MOST, Slices, display_slices, parts, slices
+from model_ops.evaluate.words import spread
 
 RNG = np.random.default_rng(0)
 columns = st.one_of(
@@ -104,6 +105,15 @@ def test_columns_must_fit():
 def test_no_rows_no_table():
     y, scores, threshold, drawn = case(100)
     assert "No slice has enough rows" in display_slices(slices({"a": y}, y, scores, threshold, drawn), .5)
+
+
+def test_slices_of_classes_and_of_numbers():
+    code, drawn, group = RNG.integers(0, 3, 900), draw(900, np.arange(900)//30, resamples=50), np.where(np.arange(900) % 2, "odd", "even")
+    odds = np.exp(np.eye(3)[code] + RNG.normal(size=(900, 3)))
+    classes = slices({"group": group}, code, {"challenger": odds/odds.sum(axis=1, keepdims=True)}, {}, drawn, task="multiclass")
+    assert (classes.metric, classes.parts[0].positives, classes.parts[0].mean) == ("accuracy", None, None) and "positives" not in display_slices(classes, .5)
+    numbers = slices({"group": group}, code*10., {"challenger": code*10. + 1, "opponent": code*10. + 2}, {}, drawn, task="regression")
+    assert numbers.metric == "rmse" and [(s.metric.value, s.difference.value) for s in numbers.parts] == [(1, 1), (1, 1)] and numbers.parts[0].mean == pytest.approx(np.mean(code[::2])*10, rel=1e-5) and "mean truth" in display_slices(numbers, 1.)
 
 
 def test_spread():

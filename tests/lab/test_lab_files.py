@@ -1,4 +1,4 @@
-"""What JupyterLab's save hook, diffs, merges and the debug page do to files: with Jupyter's own contents managers and with real git."""
+"""What JupyterLab's save hook, diffs, hooks of git and the debug page do to files: with Jupyter's own contents managers and with real git."""
 import asyncio
 import inspect
 import json
@@ -14,6 +14,7 @@ import pytest
 
 from model_ops.errors import StepError
 from model_ops.workbook import check, lab
+from model_ops.workbook import git as gits
 
 RAN = [{"output_type": "execute_result", "execution_count": 3, "data": {"text/plain": "<Model at 0x7f2a>", "text/html": "<svg></svg>"}, "metadata": {}}]
 
@@ -86,9 +87,14 @@ def test_a_step_is_saved_as_it_is_committed(root, server, folder):
     assert path.read_bytes() == before
 
 
-def test_the_index_is_a_page_too(root, server):
-    server().save("nbs/index.ipynb", notebook(cell("a", "1 + 1", outputs=RAN)))
-    assert json.loads((root/"nbs/index.ipynb").read_text())["cells"][0]["outputs"] == []
+@pytest.mark.parametrize("path", ["nbs/index.ipynb", "nbs/explore/data.ipynb"])
+def test_the_index_and_the_explorers_are_pages_too(root, server, path):
+    "Without outputs, and without the state of their widgets."
+    state = {"application/vnd.jupyter.widget-state+json": {"state": {"a1": {"model_name": "FloatSliderModel"}}}}
+    (root/path).parent.mkdir(exist_ok=True)
+    server().save(path, notebook(cell("a", "1 + 1", outputs=RAN), widgets=state))
+    saved = json.loads((root/path).read_text())
+    assert saved["cells"][0]["outputs"] == [] and list(saved["metadata"]) == ["kernelspec"]
 
 
 def test_a_library_notebook_is_saved_as_nbdev_clean_would_leave_it(root, server):
@@ -229,23 +235,23 @@ def clone(root) -> Path:
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "base")
     git(root, "tag", "base")
-    assert lab.git_setup(root) == "Git shows and merges notebooks of this clone by cells."
+    assert gits.git_setup(root) == "Git shows and merges notebooks of this clone by cells."
     return root
 
 
 def test_setting_git_up_changes_the_clones_own_configuration_and_nothing_else(clone):
     def state(): return {str(p.relative_to(clone.parent)): p.read_bytes() for p in clone.parent.rglob("*") if p.is_file()}
-    for key in ("diff.notebook", "merge.notebook"): git(clone, "config", "--remove-section", key)
+    for key in ("diff.notebook", "merge.notebook", "merge.stages", "model-ops"): git(clone, "config", "--remove-section", key)
     before = state()
-    lab.git_setup(clone)
+    gits.git_setup(clone)
     after = state()
     assert {p for p in before | after if before.get(p) != after.get(p)} == {f"{clone.name}/.git/config"}
-    lab.git_setup(clone)
+    gits.git_setup(clone)
     assert state() == after
 
 
 def test_without_git_nothing_is_set_up(root):
-    assert lab.git_setup(root) == "No git here: nothing to set up."
+    assert gits.git_setup(root) == "No git here: nothing to set up."
     assert not (root/".git").exists()
 
 
@@ -288,40 +294,113 @@ def sources(root: Path) -> list[str]:
     return [c.source for c in nb.cells]
 
 
-def merged(root: Path, ours: dict, theirs: dict, code: int = 0) -> list[str]:
-    "The sources after a merge of two branches."
-    git(root, "checkout", "-q", "-b", "theirs", "base")
-    write(root, theirs)
-    git(root, "commit", "-qam", "theirs")
-    git(root, "checkout", "-q", "main")
-    write(root, ours)
-    git(root, "commit", "-qam", "ours")
-    git(root, "merge", "-q", "theirs", "-m", "both", code=code)
-    return sources(root)
+HOOK = Path(lab.__file__).parent.parent/"share/workbook/pre-commit"
 
 
-@pytest.mark.parametrize("ours, theirs, both", [
-    ({"b": "rows: int = 5"}, {"d": "step.finish(z, {})"}, {"b": "rows: int = 5", "d": "step.finish(z, {})"}),
-    ({"b": "rows: int = 5"}, {"c": "z = rows * seed\nz"}, {"b": "rows: int = 5", "c": "z = rows * seed\nz"}),  # neighbours
-    ({"a": ""}, {"d": "step.finish(z, {})"}, {"a": "", "d": "step.finish(z, {})"}),                            # one takes a cell away
-    ({"c": "z = 7"}, {"c": "z = 7"}, {"c": "z = 7"}),                                                          # the same thought twice
-], ids=["far", "neighbours", "taken away", "the same"])
-def test_different_cells_merge_by_themselves(clone, ours, theirs, both):
-    assert merged(clone, changed(**ours), changed(**theirs)) == ["".join(c["source"]) for c in changed(**both)["cells"]]
-    nb = json.loads((clone/STEP).read_text())
-    assert [c["metadata"].get("tags") for c in nb["cells"] if c["id"] in "bc"] == [["parameters"], ["report"]]
-    assert git(clone, "status", "--porcelain") == ""
+@pytest.fixture
+def hooked(clone) -> Path:
+    "The same with the hooks of a workbook."
+    (clone/".githooks").mkdir()
+    (clone/".githooks/pre-commit").write_bytes(HOOK.read_bytes())
+    (clone/".githooks/pre-commit").chmod(0o755)
+    assert gits.git_setup(clone).endswith("The hooks in .githooks/ look at what is committed.")
+    return clone
 
 
-@pytest.mark.filterwarnings("ignore")  # the marks are cells without ids
-@pytest.mark.parametrize("ours, theirs, marked", [
-    ({"c": "z = rows * 2"}, {"c": "z = seed * 2"}, ["z = rows * 2", "`=======`", "z = seed * 2"]),
-    ({"c": ""}, {"c": "z = seed * 2"}, ["`=======`", "z = seed * 2"]),
-], ids=["both change it", "one takes it away"])
-def test_the_same_cell_is_marked_and_the_notebook_still_opens(clone, ours, theirs, marked):
-    found = merged(clone, changed(**ours), changed(**theirs), code=1)
-    assert found == ["# Größe", BASE[1]["source"], "`<<<<<<< HEAD`", *marked, "`>>>>>>> theirs`", "step.finish(z)"]
-    assert git(clone, "status", "--porcelain").startswith("UU")
+def refused(root: Path, *words: str) -> str:
+    "What git says when it does not commit."
+    done = subprocess.run(["git", "commit", "-qm", "x", *words], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 1 and "Not committed" in done.stderr, done.stderr
+    return done.stderr
+
+
+def test_a_page_is_committed_without_outputs(hooked):
+    page = hooked/"nbs/index.ipynb"
+    page.write_text(json.dumps(notebook(cell("a", "1 + 1", outputs=RAN))))
+    git(hooked, "add", "-A")
+    git(hooked, "commit", "-qm", "index")
+    assert json.loads(git(hooked, "show", "HEAD:nbs/index.ipynb"))["cells"][0]["outputs"] == []
+    assert git(hooked, "status", "--porcelain") == "" and "svg" not in page.read_text()
+
+
+def test_what_is_not_staged_stays_in_the_file(hooked):
+    "Half of the work is staged; the hook cleans what is committed and leaves the file alone."
+    page = hooked/"nbs/index.ipynb"
+    page.write_text(json.dumps(notebook(cell("a", "1 + 1", outputs=RAN))))
+    git(hooked, "add", "-A")
+    later = json.dumps(notebook(cell("a", "2 + 2", outputs=RAN)))
+    page.write_text(later)
+    git(hooked, "commit", "-qm", "index")
+    committed = json.loads(git(hooked, "show", "HEAD:nbs/index.ipynb"))["cells"][0]
+    assert "".join(committed["source"]) == "1 + 1" and committed["outputs"] == [] and page.read_text() == later
+
+
+def test_a_commit_of_one_file_asks_for_a_second_try(hooked):
+    "git commit FILE uses an index of its own, which the hook must not change behind the real one."
+    page = hooked/"nbs/index.ipynb"
+    page.write_text(check.as_text(notebook(cell("a", "1 + 1"))))
+    git(hooked, "add", "-A")
+    git(hooked, "commit", "-qm", "index")
+    page.write_text(json.dumps(notebook(cell("a", "2 + 2", outputs=RAN))))
+    assert "commit it again" in refused(hooked, "nbs/index.ipynb")
+    git(hooked, "commit", "-qm", "index", "nbs/index.ipynb")
+    assert git(hooked, "status", "--porcelain") == "" and "svg" not in page.read_text()
+
+
+@pytest.mark.parametrize("path, content, said", [
+    ("data.csv", b"1" * 5_000_001, "data.csv is 5 MB"),
+    ("größe 1.bin", b"\0" * 6_000_000, "größe 1.bin is 6 MB"),
+    ("notes.md", b"<<<<<<< HEAD\na\n=======\nb\n>>>>>>> anna\n", "notes.md, line 1: left by a merge"),
+    ("nbs/index.ipynb", json.dumps(notebook(cell("a", "<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> anna"))).encode(), "nbs/index.ipynb, cell 1: x = 1: left by a merge"),
+    ("nbs/index.ipynb", b"<<<<<<< HEAD\n{", "nbs/index.ipynb, this is no notebook"),
+], ids=["large", "large, not text", "marks in text", "marks in a cell", "no notebook"])
+def test_what_is_hard_to_take_back_is_refused(hooked, path, content, said):
+    (hooked/path).write_bytes(content)
+    git(hooked, "add", "-A")
+    assert said in refused(hooked)
+    git(hooked, "commit", "-qm", "all the same", "--no-verify")
+
+
+def test_a_heading_that_looks_like_a_mark_is_committed(hooked):
+    (hooked/"notes.md").write_text("Summary\n=======\n\n<<<<<<< is what git writes\n")
+    git(hooked, "add", "-A")
+    git(hooked, "commit", "-qm", "notes")
+
+
+def test_steps_that_disagree_are_refused(hooked):
+    write(hooked, notebook(BASE[1], cell("t", 'take("my step")')))
+    git(hooked, "add", "-A")
+    assert "no cell calls step.finish" in refused(hooked)
+
+
+STEP_CELLS = [cell("p", "rows: int = 1  # how many", tags=["parameters"]), cell("t", 'step = take("my step", record="records/a.json")'), cell("e", "step.finish(1)")]
+
+
+def test_dvc_yaml_is_committed_as_the_steps_declare_it(hooked):
+    write(hooked, notebook(*STEP_CELLS))
+    git(hooked, "add", "-A")
+    git(hooked, "commit", "-qm", "a step")
+    assert "records/a.json" in git(hooked, "show", "HEAD:dvc.yaml") and git(hooked, "status", "--porcelain") == ""
+    write(hooked, notebook(STEP_CELLS[0], cell("t", 'step = take("my step", record="records/b.json")'), STEP_CELLS[2]))
+    assert "dvc.yaml: the stage 'my step' differs" in refused(hooked, STEP)  # git commit FILE: dvc.yaml would not come along
+    assert "records/a.json" in (hooked/"dvc.yaml").read_text()
+
+
+def test_a_persons_own_hooks_stay(hooked, tmp_path):
+    git(hooked, "config", "core.hooksPath", str(tmp_path))
+    assert "stay as they are" in gits.git_setup(hooked) and git(hooked, "config", "core.hooksPath").strip() == str(tmp_path)
+    git(hooked, "config", "--unset", "core.hooksPath")
+    (hooked/".git/hooks/pre-push").write_text("#!/bin/sh\n")
+    assert "Your hooks (pre-push) stay as they are" in gits.git_setup(hooked)
+    subprocess.run(["git", "config", "core.hooksPath"], cwd=hooked, check=False)
+    assert "core.hooksPath" not in (hooked/".git/config").read_text()
+
+
+def test_without_the_environment_the_hook_lets_pass(hooked):
+    git(hooked, "config", "model-ops.python", "/nowhere/bin/python")
+    (hooked/"nbs/index.ipynb").write_text(json.dumps(notebook(cell("a", "1 + 1", outputs=RAN))))
+    git(hooked, "add", "-A")
+    git(hooked, "commit", "-qm", "index")
 
 
 # ---------------------------------------------------------------- starting
@@ -339,14 +418,15 @@ def test_the_command_names_the_page_and_a_port_that_is_free(root):
 
 def test_the_environment_adds_to_what_is_there(monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", "/elsewhere")
-    told = lab.environment()
+    told = lab.environment(Path("book"))
     share, elsewhere = told["JUPYTER_PATH"].split(os.pathsep)
     assert elsewhere == "/elsewhere" and (Path(share)/"labextensions/model_ops/static/cell.js").exists()
+    assert told["PYTHONPATH"].split(os.pathsep)[0] == "book"
     assert told["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert all(json.loads(p.read_text()) for p in Path(told["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0]).rglob("*.json"))
 
 
 def test_a_new_workbook_comes_with_its_git_set_up(fresh_workbook):
     assert "diff=notebook merge=notebook" in (fresh_workbook.root/".gitattributes").read_text()
-    assert "model_ops.workbook.lab" in fresh_workbook.git("config", "diff.notebook.textconv")
+    assert "model_ops.workbook.git" in fresh_workbook.git("config", "diff.notebook.textconv") and fresh_workbook.git("config", "core.hooksPath") == ".githooks"
     assert (fresh_workbook.root/"nbs/index.ipynb").exists()

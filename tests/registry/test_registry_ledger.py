@@ -39,7 +39,9 @@ def test_champion_is_the_entry_that_put_it_in_charge(ledger):
     ledger.append("keep", after=1, champion=A, challenger=B, opponent=A, who="ci", why="no gain")
     assert ledger.champion().seq == 1 and ledger.head().seq == 2
     ledger.append("rollback", after=2, champion=None, who="Ada", why="switched off")
-    assert ledger.champion() is None and ledger.opponent_for(B) == A
+    assert ledger.champion() is None and ledger.opponent_for(B) is None  # nobody is in charge, so nobody is to be beaten
+    ledger.append("promote", after=3, champion=B, challenger=B, who="ci", why="beats the dummy")
+    assert ledger.opponent_for(B) is None and ledger.opponent_for(A) == B
 
 @pytest.mark.parametrize(("arguments", "error"), [
     (dict(kind="crown", after=1, champion=A), LedgerError),
@@ -203,5 +205,4 @@ def test_the_opponent_is_the_newest_other_champion(tmp_path_factory, champions, 
     ledger = at(tmp_path_factory.mktemp("ledger"))
     for digest in (A, B, C): ledger.register(digest)
     for i, champion in enumerate(champions): ledger.append("rollback", after=i, champion=champion, who="x", why="y")
-    others = [c for c in champions if c and c != challenger]
-    assert ledger.opponent_for(challenger) == (others[-1] if others else None)
+    assert ledger.opponent_for(challenger) == next((c for c in reversed(champions) if c != challenger), None)  # nobody, where nobody was in charge since

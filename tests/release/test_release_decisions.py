@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from model_ops import params
 from model_ops.errors import DataError, ParameterError
 from model_ops.release.decision import Decision, decide, outcome_of_all
-from model_ops.release.gates import RULES, Gates, Judged, outcome_of
+from model_ops.release.gates import RULES, Gates, Judged, default_gates, outcome_of
 
 A, C = "a"*64, "c"*64
 SUPERIOR = {"rule": "superior", "metric": "roc_auc", "by": .01}
@@ -140,3 +140,53 @@ def test_it_takes_the_records_of_evaluate():
 def test_importing_gates_is_light():
     code = "import sys, model_ops.release.gates; print([m for m in ('numpy', 'pandas', 'polars', 'sklearn') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_new_workbook_begins_with_gates_that_hold(task):
+    from model_ops.evaluate.metrics import of_task
+    block = default_gates(task)
+    gates = Gates.model_validate(block).root
+    assert {g.metric for g in gates if hasattr(g, "metric")} <= set(of_task(task)) and [g.rule for g in gates] == ["superior", "superior", "non_inferior", "violations", "drift"]
+    assert gates[0].against == "dummy" and gates[1].against == "opponent" and gates[-1].informs
+    cell = params.parse_cell('gates: "model_ops.release.gates:Gates" = []  # the rules')
+    assert params.check({"gates": block}, cell)["gates"] == block
+    block[0]["rule"] = "changed"
+    assert default_gates(task)[0]["rule"] == "superior"
+
+def test_the_gates_of_a_binary_task_are_those_of_the_example():
+    import yaml
+    from pathlib import Path
+    assert default_gates("binary") == yaml.safe_load((Path(__file__).parents[2]/"params/promote.yaml").read_text())["gates"]
+    with pytest.raises(ParameterError, match="Did you mean 'regression'"): default_gates("regresion")
+
+@pytest.mark.parametrize(("measured", "said"), [
+    ((.004, .002, .006), "Log loss against the opponent: better by 0.0040 (0.0020 to 0.0060); asked: better."), ((-.004, -.006, -.002), "Log loss against the opponent: worse by 0.0040 (0.0020 to 0.0060); asked: better."),
+    ((.001, -.001, .003), "Log loss against the opponent: better by 0.0010 (0.0010 worse to 0.0030 better); asked: better. About 4 times"), ((-.004, None, None), "Log loss against the opponent: worse by 0.004, without an interval (none was given).")])
+def test_differences_are_said_with_their_side_and_without_signs(measured, said):
+    record = evaluation(log_loss=interval(*measured))
+    found = decide(record, None, [{"rule": "superior", "metric": "log_loss"}])
+    assert found.gates[0].sentence.startswith(said)
+    shown = str(found.__html__())
+    assert ("better by" in shown) == (measured[0] > 0) and "+0.0" not in shown
+
+def test_each_task_says_what_its_dummy_knows():
+    for task, metric, knows in (("multiclass", "log_loss", "how frequent each class is"), ("regression", "rmse", "the mean")):
+        record = {"task": task, "models": {"challenger": {"digest": C, "metrics": {}}}, "differences": {"dummy": {metric: interval(8.2, 7.9, 8.5)}}}
+        told = decide(record, None, default_gates(task), rejected=0.0)
+        assert told.outcome == "promote" and f"the dummy, which knows nothing but {knows}, by 8.2 in " in told.summary and "better by 8.2 (7.9 to 8.5)" in told.gates[0].sentence
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_it_takes_the_records_of_all_tasks(task):
+    import numpy as np
+    from model_ops.evaluate.compare import evaluate
+    rng = np.random.default_rng(0)
+    day = np.arange(3000)//100
+    if task == "multiclass":
+        y, odds = rng.integers(0, 3, 3000), lambda strength, y: np.exp(strength*np.eye(3)[y] + rng.normal(size=(3000, 3)))
+        scores = {m: (o := odds(s, y))/o.sum(axis=1, keepdims=True) for m, s in (("challenger", 2), ("opponent", .5))} | {"dummy": np.full((3000, 3), 1/3)}
+    else:
+        y = rng.normal(50, 10, 3000)
+        scores = {"challenger": y + rng.normal(0, 2, 3000), "opponent": y + rng.normal(0, 5, 3000), "dummy": np.full(3000, 50.)}
+    def judged(scores): return decide(evaluate(task=task, y=y, scores=scores, blocks=day, labels=("a", "b", "c") if task == "multiclass" else (), digests={"challenger": C, "opponent": A}, resamples=100), None, default_gates(task), rejected=0.0)
+    better, worse = judged(scores), judged(scores | {"challenger": scores["opponent"], "opponent": scores["challenger"]})
+    assert (better.outcome, worse.outcome) == ("promote", "keep") and "worse by" in worse.summary and Decision.from_json(worse.to_json()) == worse

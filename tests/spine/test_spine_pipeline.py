@@ -60,7 +60,7 @@ def test_a_parameter_changed_and_changed_back(run_workbook, tmp_path):
 def test_a_restored_decision_is_not_applied_anew(run_workbook, tmp_path):
     book = run_workbook.copy(tmp_path / "orders")
     first = book.git("rev-parse", "HEAD")
-    book.told("train", estimator="logistic_regression")
+    book.told("train", estimator="linear")
     book.ops("run")
     book.git("commit", "-q", "-a", "-m", "Another estimator")
     entries = book.ledger()
