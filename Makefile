@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
-export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 1000
 
 .PHONY: help run lab test test-slow lint sync notebooks lock bench wheel clean
 help: ## what there is

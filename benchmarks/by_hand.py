@@ -4,8 +4,8 @@
     python benchmarks/by_hand.py --workbook DIR     # on a copy of a workbook that has run
     python benchmarks/by_hand.py --times 3          # medians of so many changes
 
-A kernel runs `train` by hand, as JupyterLab would, once to its end. Then the recipe cell is changed, it and the cells below are run again,
-and `%step evaluate` is typed. Each cell's time is that from sending it to its reply.
+A kernel runs `train` by hand, as JupyterLab would, once to its end. Then the recipe cell is changed, it and the cells down to the package
+are run again, and `%step evaluate` is typed there; then the rest of the page. Each cell's time is that from sending it to its reply.
 """
 import argparse
 import json
@@ -20,7 +20,9 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 ENV = {**{k: v for k, v in os.environ.items() if not k.startswith("MODEL_OPS_")}, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true",
-       "OMP_WAIT_POLICY": "PASSIVE", "GIT_AUTHOR_NAME": "Benchmark", "GIT_AUTHOR_EMAIL": "b@example.org", "GIT_COMMITTER_NAME": "Benchmark", "GIT_COMMITTER_EMAIL": "b@example.org"}
+       "GOMP_SPINCOUNT": "1000", "GIT_AUTHOR_NAME": "Benchmark", "GIT_AUTHOR_EMAIL": "b@example.org", "GIT_COMMITTER_NAME": "Benchmark", "GIT_COMMITTER_EMAIL": "b@example.org"}
+LAST = "Does it hold over time?"  # the first heading that %step evaluate does not wait for
+STEP = "%step evaluate"
 RECIPE, CHANGED = "max_leaf_nodes=max_leaf_nodes", "max_leaf_nodes={leaves}"
 
 
@@ -69,14 +71,15 @@ def measured(root: Path, times: int) -> dict[str, float]:
     page = Page(root / "nbs/steps/train.ipynb")
     try:
         for _, source in page.titled(): page.run(source)
-        page.run("%step evaluate")
+        page.run(STEP)
         changes = []
         for n in range(times):
             seconds, begun = {}, False
             for heading, source in page.titled():
                 begun = begun or RECIPE in source
+                if heading == LAST and STEP not in seconds: seconds[STEP] = page.run(STEP)
                 if begun: seconds[heading] = seconds.get(heading, 0.0) + page.run(source.replace(RECIPE, CHANGED.format(leaves=24 + n)))
-            changes.append({**seconds, "%step evaluate": page.run("%step evaluate")})
+            changes.append(seconds)
     finally: page.close()
     return {part: statistics.median(c[part] for c in changes) for part in changes[0]}
 
@@ -89,9 +92,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measured(workbook(Path(folder) / "flights", told.workbook and told.workbook.resolve()), told.times)
     print("| from a changed recipe cell to the compared result | seconds |\n| --- | ---: |")
+    waited = 0.0
     for part, seconds in found.items():
+        waited += seconds
         print(f"| {part} | {seconds:.1f} |")
-    print(f"| **all** | **{sum(found.values()):.1f}** |")
+        if part == STEP: print(f"| **the compared result is there** | **{waited:.1f}** |")
+    print(f"| **all** | **{waited:.1f}** |")
     print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
 
 

@@ -104,7 +104,7 @@ def chunk_of(
     units = {"1h": days*24, "1d": days, "1w": days/7, "1mo": days/30.4}
     if times.dtype == pl.Date: del units["1h"]
     for chunks, each in ((20, 20), (20, 5), (10, 20), (10, 0)):
-        unit = next((u for u, n in units.items() if chunks <= n <= 200 and rows/n >= each), "")
+        unit = next((u for u, n in units.items() if chunks <= n <= 250 and rows/n >= each), "")
         if unit: break
     unit = unit or ("1mo" if days > 200 else "1d")
     return unit, f"About {max(1, round(units[unit])):,} chunks in the training window."

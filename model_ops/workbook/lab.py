@@ -129,10 +129,11 @@ def _page(path: str) -> str:
 def environment(
     root: Path,  # the workbook's root
 ) -> dict[str, str]:
-    "The variables that JupyterLab starts with: our configuration, this Python's programs first, and the workbook's own package for its kernels."
+    "The variables that JupyterLab starts with: our configuration, calm threads, this Python's programs first, and the workbook's own package for its kernels."
     share = str(Path(__file__).parent.parent/"share"/"jupyter")
     first = {"PATH": str(Path(sys.executable).parent), "JUPYTER_CONFIG_PATH": share, "JUPYTER_PATH": share, "PYTHONPATH": str(root)}
-    return {**os.environ, **{k: os.pathsep.join([v, *filter(None, [os.environ.get(k)])]) for k, v in first.items()}}
+    from model_ops.workbook.pipeline import CALM
+    return {**CALM, **os.environ, **{k: os.pathsep.join([v, *filter(None, [os.environ.get(k)])]) for k, v in first.items()}}
 
 def _free(port: int) -> int:
     "The first port from `port` on that nobody listens on."

@@ -56,7 +56,7 @@ def provenance(
     return {"commit": commit, "dirty": "yes" if git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!opponent") else "no"} if commit else {}
 
 # %% ../../nbs/workbook/pipeline.ipynb #eb29eb06
-CALM = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait give the core away; spinning, a fit beside other work takes five times as long
+CALM = {"GOMP_SPINCOUNT": "1000"}  # how long threads of a fit spin before they sleep: as they come, a fit beside another takes ten times as long; asleep at once, a fit alone four times
 
 def _load_later() -> threading.Thread:
     "Import what the end of a run needs, beside the notebook."

@@ -5,7 +5,7 @@ import pytest
 from model_ops.errors import DataError
 from model_ops.train.loss import FEWEST, fit_loss, with_prediction
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # boosting on busy cores is ten times slower without
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # boosting on busy cores is ten times slower without
 
 
 def _rows(n=1000, seed=0):
