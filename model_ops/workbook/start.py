@@ -48,6 +48,8 @@ def look(
     task: str = "",              # "binary", "multiclass" or "regression"; found out where empty
     subject: str | None = None,  # the column whose values stay in one window each; None: asked; "": there is none
     positive: str = "",          # of a binary task: the positive class; found out where empty
+    shuffle: bool | None = None, # without a time: put the rows in a random order; None: found out
+    roles: dict[str, str] | None = None,  # roles that are known, by column
     query: str = "",             # of a database: SQL that reads
 ) -> Survey:
     "What the table seems to be; raises `DataError` where it cannot serve."
@@ -57,7 +59,7 @@ def look(
             raise SettingsError("The address of the database holds a password, which would be written into params/prepare.yaml.", "A secret is written as env:NAME.", "export DATABASE_URL=…, and --data env:DATABASE_URL")
         table = sources.read(params.resolve(data), query=query).frame
     elif query: raise DataError("A query was given for a source that is no database.", "Queries are for SQLAlchemy URLs.", "Take it out, or give the URL as --data.")
-    found = survey(table, target=target, time=time, task=task, subject=subject)
+    found = survey(table, target=target, time=time, task=task, subject=subject, shuffle=shuffle, roles=roles)
     return found.model_copy(update={"positive": _positive(found, positive)}) if positive else found
 
 def _is_file(data: str) -> bool: return not (data in EXAMPLES or "://" in data or data.startswith("env:"))
@@ -84,17 +86,16 @@ def planned(
 def answered(
     found: Survey,                # with its questions
     answers: dict[str, str],      # what the question is about → a person's answer
-    again: Callable[..., Survey], # `look` with the same table and target; takes time, task, subject, positive
+    again: Callable[..., Survey], # `look` with the same table and target; takes time, task, subject, positive, shuffle, roles
 ) -> Survey:
-    "The survey with a person's answers in it."
-    held = {"time": found.time, "task": found.task, "subject": found.subject}
+    "The survey as it is with a person's answers."
     other = {k: v for k, v in answers.items() if v != next(q.chosen for q in found.questions if q.about == k)}
     if not other: return found
-    redone = again(**{**held, **{k: v for k, v in other.items() if k in held}}) if set(other) & set(held) else found
-    update = {"questions": [q.model_copy(update={"chosen": answers.get(q.about, q.chosen)}) for q in found.questions]}
-    if "positive" in other: update["positive"] = other["positive"]
-    if "shuffle" in other: update["shuffle"] = other["shuffle"] == "true"
-    return redone.model_copy(update=update)
+    told = {"time": found.time, "task": found.task, "subject": found.subject, "positive": "" if "task" in other else found.positive}
+    told |= {k: v for k, v in other.items() if k in told}
+    if "shuffle" in other: told["shuffle"] = other["shuffle"] == "true"
+    if roles := {k.removeprefix("roles."): v for k, v in other.items() if k.startswith("roles.")}: told["roles"] = roles
+    return again(**told).model_copy(update={"questions": [q.model_copy(update={"chosen": answers.get(q.about, q.chosen)}) for q in found.questions]})
 
 # %% ../../nbs/workbook/start.ipynb #e1d3ae65
 def new(
