@@ -125,7 +125,7 @@ def test_two_people_and_their_clones(tmp_path):
     call(BIN / "dvc", "push", "-q", cwd=anna)
 
     edited(bert, "nbs/steps/train.ipynb", "# Record", "# Record, by Bert")
-    edited(bert, "params/train.yaml", "learning_rate: 0.1", "learning_rate: 0.2")
+    edited(bert, "params/train.yaml", "learning_rate: 0.05", "learning_rate: 0.2")
     call(OPS, "add", "winter", cwd=bert)
     call("git", "add", "-A", cwd=bert)
     call("git", "commit", "-qm", "Bert's", cwd=bert)
