@@ -1,5 +1,7 @@
 """Write README.md from nbs/index.ipynb, and docs/reference.md from the code: one source each, so that neither grows stale."""
 import json
+import posixpath
+import re
 import sys
 from pathlib import Path
 
@@ -9,7 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def readme() -> str:
     "The README: the text of the index notebook."
     cells = json.loads((ROOT / "nbs/index.ipynb").read_text(encoding="utf-8"))["cells"]
-    return "\n\n".join("".join(c["source"]).strip() for c in cells if c["cell_type"] == "markdown") + "\n"
+    text = "\n\n".join("".join(c["source"]).strip() for c in cells if c["cell_type"] == "markdown") + "\n"
+    return re.sub(r"\]\((?!https?:|#)([^)\s]+)\)", lambda link: f"]({posixpath.normpath('nbs/' + link[1])})", text)  # the notebook lies one folder deeper
 
 
 def table(head: list[str], rows: list[list]) -> str:
