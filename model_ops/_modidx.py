@@ -672,7 +672,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'model_ops.drift.meaning.Meaning': ('drift/meaning.html#meaning', 'model_ops/drift/meaning.py'),
                                          'model_ops.drift.meaning.Predictions': ( 'drift/meaning.html#predictions',
                                                                                   'model_ops/drift/meaning.py'),
-                                         'model_ops.drift.meaning._days': ('drift/meaning.html#_days', 'model_ops/drift/meaning.py'),
                                          'model_ops.drift.meaning._loss': ('drift/meaning.html#_loss', 'model_ops/drift/meaning.py'),
                                          'model_ops.drift.meaning._outcome': ('drift/meaning.html#_outcome', 'model_ops/drift/meaning.py'),
                                          'model_ops.drift.meaning._predictions': ( 'drift/meaning.html#_predictions',

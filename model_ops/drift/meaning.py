@@ -8,15 +8,15 @@ __all__ = ['Health', 'HARM', 'SAID', 'Change', 'Predictions', 'Meaning', 'Harm',
 # %% ../../nbs/drift/meaning.ipynb #bab7e7f0
 from typing import Annotated, Literal
 from pydantic import Field, RootModel
+from ..data.blocks import blocks
 from ..data.contract import Contract
 from ..data.encode import target
-from ..data.values import read_column
 from . import words
 from .effect import assess
 from .estimate import METRICS, difference, estimate, realized, surprise
 from .parts import Figure, Outcome, Part, Shape, six
 from .scores import Scores, shape
-from ..errors import DataError, ParameterError, nearest
+from ..errors import ParameterError, nearest
 from ..evaluate import metrics as judges
 
 # %% ../../nbs/drift/meaning.ipynb #aa242eaa
@@ -133,15 +133,8 @@ def scored(
 ) -> tuple[Scores, Scores | None]:
     "The condensed scores of all rows, and of those whose labels have come; None where there are none."
     facts = dict(task=reference.task, classes=reference.classes, threshold=reference.threshold, like=reference)
-    days = _days(frame, contract) if reference.by_chunk and contract.time in frame.columns else None
+    days = blocks(contract, frame).names if reference.by_chunk and contract.time in frame.columns else None
     count = lambda rows, y=None: Scores.of(score[rows], y, chunk=None if days is None else days[rows], loss=None if loss is None else loss[rows], **facts)
     if contract.target not in frame.columns: return count(slice(None)), None
     known = frame[contract.target].is_not_null().to_numpy()
     return count(slice(None)), count(known, target(contract, frame.filter(known))) if known.any() else None
-
-def _days(frame, contract: Contract):
-    "The day of each row, as text."
-    column = contract.columns[contract.time]
-    when, unread = read_column(frame[contract.time], column.dtype, column.timezone)
-    if unread is not None or when.null_count(): raise DataError(f"The time column {contract.time!r} is missing, or no {column.dtype}, in some rows.", "Each row needs a time.", column=contract.time)
-    return when.dt.strftime("%Y-%m-%d").to_numpy()
