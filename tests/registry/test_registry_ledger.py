@@ -205,4 +205,4 @@ def test_the_opponent_is_the_newest_other_champion(tmp_path_factory, champions, 
     ledger = at(tmp_path_factory.mktemp("ledger"))
     for digest in (A, B, C): ledger.register(digest)
     for i, champion in enumerate(champions): ledger.append("rollback", after=i, champion=champion, who="x", why="y")
-    assert ledger.opponent_for(challenger) == next((c for c in reversed(champions) if c != challenger), None)  # nobody, where nobody was in charge since
+    assert ledger.opponent_for(challenger) == next((c for c in reversed(champions) if challenger is None or c != challenger), None)  # nobody, where nobody was in charge since
