@@ -2947,8 +2947,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'model_ops.workbook.start._copy': ('workbook/start.html#_copy', 'model_ops/workbook/start.py'),
                                           'model_ops.workbook.start._is_file': ( 'workbook/start.html#_is_file',
                                                                                  'model_ops/workbook/start.py'),
-                                          'model_ops.workbook.start._positive': ( 'workbook/start.html#_positive',
-                                                                                  'model_ops/workbook/start.py'),
                                           'model_ops.workbook.start._room': ('workbook/start.html#_room', 'model_ops/workbook/start.py'),
                                           'model_ops.workbook.start._version_control': ( 'workbook/start.html#_version_control',
                                                                                          'model_ops/workbook/start.py'),

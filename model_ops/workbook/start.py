@@ -59,17 +59,9 @@ def look(
             raise SettingsError("The address of the database holds a password, which would be written into params/prepare.yaml.", "A secret is written as env:NAME.", "export DATABASE_URL=…, and --data env:DATABASE_URL")
         table = sources.read(params.resolve(data), query=query).frame
     elif query: raise DataError("A query was given for a source that is no database.", "Queries are for SQLAlchemy URLs.", "Take it out, or give the URL as --data.")
-    found = survey(table, target=target, time=time, task=task, subject=subject, shuffle=shuffle, roles=roles)
-    return found.model_copy(update={"positive": _positive(found, positive)}) if positive else found
+    return survey(table, target=target, time=time, task=task, subject=subject, positive=positive, shuffle=shuffle, roles=roles)
 
 def _is_file(data: str) -> bool: return not (data in EXAMPLES or "://" in data or data.startswith("env:"))
-
-def _positive(found: Survey, told: str) -> str:
-    "A positive class that the target has."
-    if found.task != "binary": raise ParameterError(f"--positive {told} was told, and the task is {found.task}.", "Only a binary task has a positive class.", "Leave it out.")
-    known = found.contract.classes
-    if told not in known: raise ParameterError(f"The target {found.target!r} has no class {told!r}.", nearest(told, known) or f"Its classes are {', '.join(known)}.", "Name one of them.")
-    return told
 
 def planned(
     data: str,        # as in `look`
