@@ -56,7 +56,7 @@ def new(
     subject: Annotated[str | None, Option(help="The column that names who or what a row is about, where several rows are about one: a customer, a machine.")] = None,
     positive: Annotated[str, Option(help="The class whose chance is predicted, of two; found out by default.")] = "",
     query: Annotated[str, Option(help="SQL that reads the table, where the data is a database.")] = "",
-    example: Annotated[str, Option(help="An example instead of a table of your own: flights.")] = "",
+    example: Annotated[str, Option(help="An example instead of a table of your own: flights (yes or no), minutes (a number), digits (ten classes).")] = "",
     yes: Annotated[bool, Option("--yes", "-y", help="Ask nothing, and take what is guessed.")] = False,
 ):
     "Make a workbook from a table of your own, or from an example."
@@ -66,7 +66,8 @@ def new(
     if not data or data == "flights" and not target:
         if told := [name for name, value in {"target": target, "time": time, "task": task, "subject": subject, "positive": positive, "query": query}.items() if value]:
             raise ParameterError(f"--{told[0]} was told, and no table.", "It belongs to a table.", "Name one: --data FILE.")
-        print(start.new(folder, start.example(example or data or "flights")))
+        from model_ops.release.gates import default_gates
+        print(start.new(folder, start.example(example or data or "flights", default_gates)))
         return
     if example: raise ParameterError("Both --data and --example were given.", "A workbook is about one table.", "Leave one out.")
     if not target: raise ParameterError("No target was told.", "It is the column to predict.", "Name it: --target COLUMN.")

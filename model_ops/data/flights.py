@@ -73,6 +73,7 @@ def _features(flights: pl.DataFrame, planes: pl.DataFrame) -> pl.DataFrame:
     return flights.join(planes, on="tailnum", how="left", maintain_order="left").with_columns(
         flight_id=pl.format("{}-{}-{}-{}", pl.col("departure").dt.strftime("%Y-%m-%d"), "carrier", "flight", "origin"),
         late=pl.col("arr_delay") > 15,
+        minutes=pl.col("arr_delay"),
         weekday=pl.col("departure").dt.weekday(),  # 1 is Monday
         departures=pl.len().over("origin", "time_hour").cast(pl.Int16),
         plane_age=(pl.col("departure").dt.year() - pl.col("year")).cast(pl.Int16),
@@ -81,6 +82,7 @@ def _features(flights: pl.DataFrame, planes: pl.DataFrame) -> pl.DataFrame:
 # %% ../../nbs/data/flights.ipynb #c11d67f2
 def load(
     folder: str | Path | None = None,  # of CSV files; by default that of the installed package
+    answer: str = "late",              # what is to predict: "late" (more than 15 minutes) or "minutes"
 ) -> tuple[pl.DataFrame, list[str]]:
     "The flights that arrived, one row each in the order of their departure, and what was left out, in sentences."
     folder = Path(folder) if folder else find_folder()
@@ -91,7 +93,7 @@ def load(
     told = [f"{joined.height - frame.height:,} of {joined.height:,} flights were left out: cancelled or diverted, they have no arrival that could be late.",
             f"{dark:,} flights have no weather: their hour is missing in the weather table.",
             f"{unknown:,} flights have no plane data (their tail number is not in the register of planes)."]
-    return frame.select(COLUMNS), told
+    return frame.select(answer if column == "late" else column for column in COLUMNS), told
 
 def flights() -> pl.DataFrame:
     "A year of flights from New York; `late` is what to predict."

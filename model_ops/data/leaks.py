@@ -141,6 +141,8 @@ def _written(columns: list[str], signs: np.ndarray) -> str:
 
 def _linear(A: np.ndarray, y: np.ndarray, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
     "The sums of `size` columns that follow a number exactly, in all but one row of a hundred."
+    unit = max(abs(A).max(), abs(y).max()) or 1.0  # squares of very large numbers would overflow
+    A, y = A/unit, y/unit
     A, y = A - A.mean(axis=0), y - y.mean()
     chosen, signs = _combinations(A.shape[1], size)
     products, with_y = A.T @ A, A.T @ y

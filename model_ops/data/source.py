@@ -14,7 +14,7 @@ import polars as pl
 from markupsafe import Markup
 from . import delimited
 from .dtypes import Notes, dates
-from .flights import load, release
+from .examples import EXAMPLES
 from .windows import sample, thin
 from ..errors import DataError, nearest
 from ..html import el, number, show
@@ -69,7 +69,7 @@ def _file(source: str | Path, root: str | Path | None) -> Path:
         raise DataError(f"{path} is a folder.", "One file is read.", f"It holds {', '.join(inside[:5])}." if inside else "It holds no table.")
     if not path.exists():
         if not path.parent.is_dir(): raise DataError(f"There is no file {path}: the folder {path.parent} does not exist.", todo="Check the path; relative ones start at the workbook's root.")
-        hint = nearest(path.name, [p.name for p in path.parent.iterdir() if nearest(path.stem, [p.stem])]) or nearest(str(source), ["flights"])
+        hint = nearest(path.name, [p.name for p in path.parent.iterdir() if nearest(path.stem, [p.stem])]) or nearest(str(source), EXAMPLES)
         raise DataError(f"There is no file {path}.", hint, "Check the path; relative ones start at the workbook's root.")
     if Path(path.name.removesuffix(".gz")).suffix.lower() not in SUFFIXES:
         raise DataError(f"{path.name} does not look like a table.", f"Tables end in {', '.join(sorted(SUFFIXES))}; text may be gzipped (.gz).", "Export it as CSV or Parquet.")
@@ -194,12 +194,12 @@ def _read_frame(source) -> Table:
         return _table(pl.DataFrame([_pandas_column(source.iloc[:, i].rename(n)) for i, n in enumerate(names)]), kind, told)
     try: native = nw.from_native(source)
     except TypeError as e:
-        raise DataError(f"{kind[0].upper()}{kind[1:]} is no table.", 'A table is "flights", a file, a database URL or a frame (pandas, polars, Arrow, narwhals).', "Pass one of these.") from e
+        raise DataError(f"{kind[0].upper()}{kind[1:]} is no table.", 'A table is an example ("flights", "minutes", "digits"), a file, a database URL or a frame (pandas, polars, Arrow, narwhals).', "Pass one of these.") from e
     return _table((native.collect(backend="polars") if isinstance(native, nw.LazyFrame) else native).to_polars(), kind)
 
 # %% ../../nbs/data/source.ipynb #0d556fe6
 def read(
-    source,                          # "flights", a file, a SQLAlchemy URL, or a frame (pandas, polars, Arrow, narwhals)
+    source,                          # an example ("flights", "minutes", "digits"), a file, a SQLAlchemy URL, or a frame (pandas, polars, Arrow, narwhals)
     *,
     query: str = "",                 # of a database: SQL that reads
     root: str | Path | None = None,  # where relative paths start; by default the current folder
@@ -211,11 +211,11 @@ def read(
     options = {k: v for k, v in {"missing": missing, "decimal": decimal, "day_first": day_first}.items() if v not in ((), [], "", None)}
     database = isinstance(source, str) and "://" in source
     if query and not database: raise DataError("A query was given for a source that is no database.", "Queries are for SQLAlchemy URLs.", "Take it out, or give the URL as the source.")
-    if options and not (isinstance(source, Path) or isinstance(source, str) and not database and source != "flights"):
+    if options and not (isinstance(source, Path) or isinstance(source, str) and not database and source not in EXAMPLES):
         raise DataError(f"{', '.join(options)} was given for a source that is no file.", "It is for delimited text.", "Take it out.")
-    if isinstance(source, str) and source == "flights":
-        frame, told = load()
-        return Table(frame, told, release())
+    if isinstance(source, str) and source in EXAMPLES:
+        frame, told = EXAMPLES[source].load()
+        return Table(frame, told, EXAMPLES[source].origin())
     if database: return _read_sql(source, query, root)
     if isinstance(source, str | Path): return _read_file(_file(source, root), options, str(source))
     return _read_frame(source)
@@ -228,7 +228,7 @@ def glimpse(
     rows: int = 200_000,             # how many are read at most, about; fewer where there are many columns
 ) -> tuple[Table, int]:
     "Rows that are evenly spread over the table, and how many it has."
-    path = _file(source, root) if isinstance(source, Path) or isinstance(source, str) and source != "flights" and "://" not in source else None
+    path = _file(source, root) if isinstance(source, Path) or isinstance(source, str) and source not in EXAMPLES and "://" not in source else None
     if path is None or _kind(path) != "text" and path.stat().st_size < 1 << 24:
         table = read(source, root=root)
         return Table(sample(table.frame, delimited.most_rows(rows, table.frame.width)), table.told, table.origin), table.frame.height

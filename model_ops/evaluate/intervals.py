@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_BLOCKS', 'LEAST_BLOCKS', 'MOST_UNDEFINED', 'significant', 'Interval', 'Resamples', 'draw', 't_quantile', 'tails',
-           'interval', 'Bootstrap', 'bootstrap']
+           'interval', 'settled', 'Bootstrap', 'bootstrap']
 
 # %% ../../nbs/evaluate/intervals.ipynb #36098779
 import math
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from threadpoolctl import threadpool_limits
 from ..errors import DataError
 from .metrics import METRICS, chosen, resampled
+from .studentized import reach, studentized
 
 # %% ../../nbs/evaluate/intervals.ipynb #39157c9e
 def significant(
@@ -86,8 +87,8 @@ def tails(
     level: float = 0.95, # the wanted coverage
 ) -> tuple[float, float]:
     "The shares of the draws at which the interval ends."
-    reach = math.sqrt(runs / (runs - 1)) * t_quantile((1 + level)/2, max(1, runs - 1))
-    return NormalDist().cdf(-reach), NormalDist().cdf(reach)
+    far = math.sqrt(runs / (runs - 1)) * t_quantile((1 + level)/2, max(1, runs - 1))
+    return NormalDist().cdf(-far), NormalDist().cdf(far)
 
 # %% ../../nbs/evaluate/intervals.ipynb #e67937b7
 def interval(
@@ -100,16 +101,28 @@ def interval(
     unit: str = "days",   # what a block is, for the reason
     bounds: tuple[float, float] = (-np.inf, np.inf),  # the range of the metric
 ) -> Interval:
-    "The expanded percentile interval, or the reason why there is none."
+    "The expanded percentile interval (Student's t on the spread of the draws where less than one draw lies beyond its ends), or the reason why there is none."
     if not np.isfinite(value): return Interval(value=None, reason="undefined on these rows")
-    defined, value = draws[np.isfinite(draws)], significant(value)
+    defined, value = draws[np.isfinite(draws)], significant(min(max(value, bounds[0]), bounds[1]))
     if blocks < LEAST_BLOCKS: return Interval(value=value, reason=f"{blocks} {unit}; at least {LEAST_BLOCKS} are needed for an interval")
     if len(defined) < (1 - MOST_UNDEFINED) * len(draws): return Interval(value=value, reason=f"undefined in {1 - len(defined)/len(draws):.0%} of the resamples")
-    low, high = np.quantile(defined, tails(blocks / run, level))
+    ends = tails(blocks / run, level)
+    low, high = np.clip(np.quantile(defined, ends) if ends[0]*len(defined) >= 1 else value + np.array([-1, 1])*reach(defined, blocks / run, level), *bounds)
     if low == high and any(math.isclose(low, bound, abs_tol=1e-12) for bound in bounds): return Interval(value=value, reason=f"{low:g} in all resamples, the end of the range")
     return Interval(value=value, low=significant(low), high=significant(high))
 
 # %% ../../nbs/evaluate/intervals.ipynb #8d808660
+def settled(
+    value: float,       # the metric on the rows as they are
+    draws: np.ndarray,  # [R] the metric in each resample
+) -> tuple[float, np.ndarray]:
+    "Value and draws of a metric of 0 or more without what luck adds; below 0 where that is more than there is. NaN stays NaN."
+    defined = draws[np.isfinite(draws)]
+    luck = max(0.0, float(defined.mean())**2 - value**2) if len(defined) else 0.0
+    root = lambda square: np.sign(square)*np.sqrt(abs(square))
+    return float(root(value**2 - luck)), root(draws**2 - 2*luck)
+
+# %% ../../nbs/evaluate/intervals.ipynb #5591a8b9
 @dataclass(frozen=True)
 class Bootstrap:
     "The metrics of some models in the same resamples; the first model is the one that is compared with the others."
@@ -131,13 +144,17 @@ class Bootstrap:
     def difference(self,
         other: str,   # one of the models, not the first
         metric: str,  # one of the metrics
+        level: float | None = None,  # the wanted coverage, if another
     ) -> Interval:
         "How much better the first model is than the other; positive is better, whatever the metric."
-        first, sign = next(iter(self.values)), METRICS[metric].sign
+        first, sign, (least, most) = next(iter(self.values)), METRICS[metric].sign, METRICS[metric].range
         value, draws = (sign * (of[first][metric] - of[other][metric]) for of in (self.values, self.draws))
-        return interval(value, draws, self.blocks, self.run, level=self.level, unit=self.unit)
+        found = studentized(value, draws, self.blocks, self.run, level=level or self.level, unit=self.unit)
+        if not METRICS[metric].lifted or found.value is None: return found
+        value = significant(sign * float(np.subtract(*(min(max(self.values[model][metric], least), most) for model in (first, other)))))  # of the values that are shown
+        return found.model_copy(update={"value": value} if found.low is None else {"value": value, "low": min(found.low, value), "high": max(found.high, value)})
 
-# %% ../../nbs/evaluate/intervals.ipynb #8b2edab3
+# %% ../../nbs/evaluate/intervals.ipynb #544ac10a
 def bootstrap(
     y,                                     # [n] truth: 0 and 1, codes, or numbers
     scores: dict[str, np.ndarray],         # model → [n], or [n, K] of several classes; the first is compared with the others
@@ -147,13 +164,14 @@ def bootstrap(
     metrics: Iterable[str] | None = None,  # names; None for all of the task
     level: float = 0.95,                   # the wanted coverage
     task: str = "binary",                  # or "multiclass", "regression"
+    weight: np.ndarray | None = None,      # [n] how often each row counts; None is once
 ) -> Bootstrap:
     "Resample the metrics of all models at once: any models, two of them or more, each by its own threshold."
     names = list(chosen(metrics, task))
     if task == "binary" and (missing := [model for model in scores if model not in thresholds]): raise DataError(f"There is no threshold for the {missing[0]}.", "Each model of a binary task needs one.")
     weights = np.vstack([np.ones(drawn.weights.shape[1]), drawn.weights])  # the first "resample" is the rows as they are
     with threadpool_limits(1, user_api="blas"):
-        found = {model: resampled(y, score, thresholds.get(model, 0.5), drawn.block, weights, names, task=task) for model, score in scores.items()}
-    values = {model: {name: float(v[0]) for name, v in metric.items()} for model, metric in found.items()}
-    draws = {model: {name: v[1:] for name, v in metric.items()} for model, metric in found.items()}
+        found = {model: resampled(y, score, thresholds.get(model, 0.5), drawn.block, weights, names, weight, task) for model, score in scores.items()}
+    told = {model: {name: settled(float(v[0]), v[1:]) if METRICS[name].lifted else (float(v[0]), v[1:]) for name, v in metric.items()} for model, metric in found.items()}
+    values, draws = ({model: {name: pair[k] for name, pair in metric.items()} for model, metric in told.items()} for k in (0, 1))
     return Bootstrap(values, draws, len(np.unique(drawn.block)), drawn.run, drawn.unit, level)

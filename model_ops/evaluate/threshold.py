@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from ..errors import DataError, ParameterError, nearest
 from .curves import cumulated
+from .metrics import measure, title
 from .sums import checked
 
 # %% ../../nbs/evaluate/threshold.ipynb #241117fa
@@ -22,23 +23,25 @@ class Threshold(NamedTuple):
 def choose_threshold(
     y,                              # [n] truth of the validation window: 0 and 1, at least one 1
     score,                          # [n] finite numbers
-    goal: str = "f1",               # "f1", "cost", "precision=…" or "recall=…"
+    goal: str = "f1",               # "f1", "cost(miss=5, false_alarm=1)", "precision=…", "recall=…" or a number
     *,
-    cost_miss: float = 1.0,         # of a positive row that is not called so; for "cost"
-    cost_false_alarm: float = 1.0,  # of a negative row that is called positive; for "cost"
+    cost_miss: float = 1.0,         # of a positive row that is not called so; where the goal is "cost" without a price for it
+    cost_false_alarm: float = 1.0,  # of a negative row that is called positive; likewise
 ) -> Threshold:
     "The threshold that serves the goal best; of equal ones the lowest."
-    (y, score), (kind, bound) = checked(y, score), _goal(goal)
+    (y, score), (kind, told) = checked(y, score), _goal(goal)
+    if kind == "number": return _as_told(y, score, told)
+    bound, prices = told if kind in ("precision", "recall") else None, {"miss": cost_miss, "false_alarm": cost_false_alarm} | (told if kind == "cost" else {})
     if not y.any(): raise DataError(f"None of the {len(y):,} rows is positive, so no threshold can be chosen.", todo="Widen the validation window.")
     values, tp, fp = cumulated(y, score)
     called = np.maximum(tp + fp, 1)
     f1, precision, recall = 2 * tp / (called + tp[-1]), tp / called, tp / tp[-1]
     merit, words = {
-        "f1": (f1, "the best F1"),
-        "cost": (-cost_miss * (tp[-1] - tp) - cost_false_alarm * fp, f"the least cost at {cost_miss:g} a miss and {cost_false_alarm:g} a false alarm"),
-        "precision": (np.where(precision >= bound, 1 + recall, precision), f"the most recall that keeps a precision of {bound:g}"),
-        "recall": (np.where(recall >= bound, 1 + precision, recall), f"the most precision that keeps a recall of {bound:g}"),
-    }[kind]
+        "f1": lambda: (f1, "the best F1"),
+        "cost": lambda: (-prices["miss"] * (tp[-1] - tp) - prices["false_alarm"] * fp, f"the least cost at {prices['miss']:g} a miss and {prices['false_alarm']:g} a false alarm"),
+        "precision": lambda: (np.where(precision >= bound, 1 + recall, precision), f"the most recall that keeps a precision of {bound:g}"),
+        "recall": lambda: (np.where(recall >= bound, 1 + precision, recall), f"the most precision that keeps a recall of {bound:g}"),
+    }[kind]()
     best = len(merit) - 1 - int(np.argmax(merit[::-1]))
     reached = kind in ("f1", "cost") or bool(merit[best] >= 1)
     if not reached: words = f"the nearest to a {kind} of {bound:g}, which no threshold reaches"
@@ -46,13 +49,33 @@ def choose_threshold(
     return Threshold(value, reached, f"{value:.4g}, {words}: precision {precision[best]:.3f}, recall {recall[best]:.3f}, F1 {f1[best]:.3f} on {len(y):,} rows.")
 
 # %% ../../nbs/evaluate/threshold.ipynb #3187d97f
-def _goal(goal: str) -> tuple[str, float]:
-    "The kind of a goal and its bound (NaN where it has none)."
-    kind, _, bound = str(goal).replace(" ", "").partition("=")
-    try: number = float(bound or "nan")
-    except ValueError: number = np.inf
-    if (kind in ("f1", "cost") and not bound) or (kind in ("precision", "recall") and 0 < number <= 1): return kind, number
-    raise ParameterError(f"The goal {goal!r} for the threshold is not understood.", "Allowed are f1, cost, precision=0.8 and recall=0.8, the bound above 0 and up to 1.", nearest(kind, ["f1", "cost", "precision", "recall"]))
+def _goal(goal: str) -> tuple[str, float | dict[str, float] | None]:
+    "The kind of a goal, and what it is told: a bound, prices, the number, or nothing."
+    text = str(goal).replace(" ", "")
+    kind, _, rest = text.partition("=")
+    name, bracket, prices = text.partition("(")
+    number = _number(text if not rest else rest)
+    if text == "f1" or text == "cost": return text, {} if text == "cost" else None
+    if not rest and np.isfinite(number): return "number", number
+    if kind in ("precision", "recall") and 0 < number <= 1: return kind, number
+    if name == "cost" and bracket and prices.endswith(")") and (told := _prices(prices[:-1])): return "cost", told
+    raise ParameterError(f"The goal {goal!r} for the threshold is not understood.", "Allowed are f1, cost(miss=5, false_alarm=1) with prices above 0, precision=0.8 and recall=0.8 with a bound above 0 and up to 1, or a number.", nearest(name if bracket else kind, ["f1", "cost", "precision", "recall"]))
+
+def _number(text: str) -> float:
+    try: return float(text)
+    except ValueError: return np.nan
+
+def _prices(text: str) -> dict[str, float]:
+    "The prices that are told, each above 0; empty where one is not understood."
+    told = [part.partition("=") for part in text.split(",")]
+    found = {name: _number(price) for name, _, price in told}
+    return found if set(found) <= {"miss", "false_alarm"} and len(found) == len(told) and all(0 < price < np.inf for price in found.values()) else {}
+
+def _as_told(y: np.ndarray, score: np.ndarray, value: float) -> Threshold:
+    "The number as a threshold, and what it brings on these rows."
+    found = measure(y, score, value, metrics=["precision", "recall", "f1"])
+    words = ", ".join(f"{title(name)} " + ("undefined" if v is None else f"{v:.3f}") for name, v in found.items())
+    return Threshold(value, True, f"{value:.4g}, as told: {words} on {len(y):,} rows.")
 
 def _middle(values: np.ndarray, i: int) -> float:
     "A threshold that admits `values[i]` and not the next lower value: the middle, in few digits where that is enough."

@@ -6,44 +6,49 @@
 __all__ = ['write_package']
 
 # %% ../../nbs/package/build.ipynb #e3a32d69
-import hashlib
+import hashlib, re
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import numpy as np
 from .. import __version__, files
 from ..data.contract import Contract
 from ..data.encode import Encoder
-from ..errors import DataError
+from ..errors import DataError, PackageError
 from ..evaluate.intervals import significant
 from .card import card
-from .convert import Conversion, convert, outputs
+from .code import check_trust, trusted_here
+from .convert import Conversion, convert, given, outputs
 from .manifest import File, Input, Manifest, Origin, Window, verify
 from .pyfunc import mlmodel, requirements
-from .trusted import dump
+from .trusted import dump, load, pack
 from ..records import Record
 
 # %% ../../nbs/package/build.ipynb #b70e566e
-def _check_fit(model, X: np.ndarray, contract: Contract, threshold: float | None) -> None:
+def _check_rows(X: np.ndarray, contract: Contract, threshold: float | None) -> None:
     width = len(Encoder(contract).names)
     if X.ndim != 2 or X.dtype != np.float32 or X.shape[1] != width or not len(X):
         raise DataError(f"The held-out rows are {X.dtype} of the shape {X.shape}.", f"Needed: float32 [n, {width}] with n ≥ 1, as data.encode gives them.")
-    if (reads := getattr(model, "n_features_in_", None)) != width:
-        raise DataError(f"The model reads {'an unknown number of' if reads is None else reads} columns.", f"The contract encodes {width}.", "Fit it on what data.encode gives.")
-    if contract.task == "regression":
-        if threshold is not None: raise DataError(f"A regression has no threshold, and {threshold} was given.")
-        return
+    if contract.task == "regression" and threshold is not None: raise DataError(f"A regression has no threshold, and {threshold} was given.")
+    if (contract.task == "binary") != (threshold is not None) or (threshold is not None and not 0 <= threshold <= 1):
+        raise DataError(f"The threshold is {threshold}.", "A binary task has one from 0 to 1, any other task has none.")
+
+def _check_fit(model, X: np.ndarray, contract: Contract) -> None:
+    if (reads := getattr(model, "n_features_in_", None)) != X.shape[1]:
+        raise DataError(f"The model reads {'an unknown number of' if reads is None else reads} columns.", f"The contract encodes {X.shape[1]}.", "Fit it on what data.encode gives.")
+    if contract.task == "regression": return
     if not hasattr(model, "predict_proba"):
         raise DataError(f"{type(model).__name__} predicts no probabilities.", "The model of a classification has predict_proba.", "Wrap it in CalibratedClassifierCV.")
     if (known := np.asarray(model.classes_).tolist()) != list(range(len(contract.classes))):
         raise DataError(f"The model learned the classes {known[:20]}.", f"The contract has {len(contract.classes)}, coded 0 to {len(contract.classes) - 1}.",
                         "Take a training window in which every class occurs.")
-    if (contract.task == "binary") != (threshold is not None) or (threshold is not None and not 0 <= threshold <= 1):
-        raise DataError(f"The threshold is {threshold}.", "A binary task has one from 0 to 1, any other task has none.")
 
 # %% ../../nbs/package/build.ipynb #b9c578e9
-def _versions(names: tuple[str, ...] = ("numpy", "onnx", "onnxruntime", "polars", "scikit-learn", "skl2onnx", "skops")) -> dict[str, str]:
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "polars", "scikit-learn", "skl2onnx", "skops")
+
+def _versions(needs: list[str]) -> dict[str, str]:
     found = {"model_ops": __version__}
-    for name in names:
+    for name in [*_LIBRARIES, *needs]:
         try: found[name] = version(name)
         except PackageNotFoundError: pass
     return found
@@ -54,17 +59,33 @@ def _summary(contract: Contract, threshold: float | None) -> str:
     return f"Is {contract.target} {contract.positive}? The answer is yes from a score of {threshold:.3g} on."
 
 def _manifest(contract: Contract, threshold: float | None, profile: Record | None, scores: Record | None, loss: Conversion | None, importance: dict[str, float],
-              conversion: Conversion, origin: Origin) -> Manifest:
+              conversion: Conversion, origin: Origin, needs: list[str]) -> Manifest:
     return Manifest(summary=_summary(contract, threshold), task=contract.task, target=contract.target, classes=contract.outputs, threshold=threshold,
         inputs=[Input(name=n, dtype=contract.columns[n].dtype, nullable=contract.columns[n].nullable) for n in contract.features],
         format="onnx" if conversion.onnx else "skops", reason=conversion.reason, parity=conversion.parity, contract=contract.digest, profile=profile.digest if profile else None,
-        scores=scores.digest if scores else None, loss=("onnx" if loss.onnx else "skops") if loss else None, importance={n: significant(v) for n, v in importance.items()}, origin=origin, versions=_versions())
+        scores=scores.digest if scores else None, loss=("onnx" if loss.onnx else "skops") if loss else None, importance={n: significant(v) for n, v in importance.items()}, origin=origin, versions=_versions(needs), needs=needs)
+
+def _named(model) -> str:
+    "The estimator as scikit-learn prints it, in one line, with functions by their names."
+    text = model.__repr__(N_CHAR_MAX=5_000) if hasattr(model, "get_params") and hasattr(type(model), "__sklearn_tags__") and "N_CHAR_MAX" in type(model).__repr__.__code__.co_varnames else repr(model)
+    return " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", text).split())
 
 # %% ../../nbs/package/build.ipynb #87767aad
+def _check_code(model, skops: bytes, code: dict[str, bytes], X: np.ndarray, trusted: Iterable[str], rows: int = 200) -> None:
+    "Raise `PackageError` where the recorded code does not answer as the model does."
+    if not code: return
+    check_trust(code, trusted)
+    wanted = outputs(model, X[:rows])
+    try: found = outputs(load(skops, code), X[:rows])
+    except Exception as e: raise PackageError(f"The recorded code fails where it is loaded ({type(e).__name__}: {e}).", "It is run from its source alone, without the workbook's folder.", "Import what it needs at the top of its module.") from e
+    if not np.array_equal(wanted, found, equal_nan=True):
+        raise PackageError("The recorded code answers otherwise than the fitted model.", "The file was probably edited after it was imported.", "Restart the kernel, run all cells, and write the package again.")
+
+# %% ../../nbs/package/build.ipynb #1d7d34db
 def write_package(
     folder: str | Path,                   # where to; replaced whole, or left as it was
     *,
-    model,                                # fitted on what data.encode gives: float32 [n, k], NaN for missing
+    model=None,                           # fitted on what data.encode gives: float32 [n, k], NaN for missing; None where there is only ONNX
     X: np.ndarray,                        # held-out rows [n, k], on which ONNX and scikit-learn are compared
     contract: Contract,                   # its features are the signature
     threshold: float | None = None,       # of a binary task, 0 to 1: positive from this score on
@@ -76,35 +97,46 @@ def write_package(
     windows: dict[str, dict] | None = None,  # by name: rows, from, to, digest
     metrics: dict[str, float] | None = None, # on the validation window; kept to six digits
     tolerance: float = 1e-5,              # difference of one probability that counts as equal
+    onnx: bytes | None = None,            # predicts in place of the model's conversion: input "X", float32 [n, k]; one output
+    estimator: str = "",                  # what the model is called; by default the model's repr
+    trusted: Iterable[str] | None = None, # packages whose functions and classes may come along as source; None for those of the workbook's settings
 ) -> Manifest:
     "Write the model package; returns its manifest."
-    _check_fit(model, X, contract, threshold)
+    _check_rows(X, contract, threshold)
+    if model is None and onnx is None: raise DataError("Neither a model nor ONNX was given.", "One of the two is needed.")
+    if model is not None: _check_fit(model, X, contract)
     stray = next((n for n in importance or {} if n not in contract.features), None)
     if stray is not None: raise DataError(f"There is an importance for {stray!r}, which is no feature of the contract.", f"Features: {', '.join(contract.features[:30])}.", column=stray)
-    conversion, loss = convert(model, X, tolerance=tolerance), _loss(loss_model, model, X, contract, tolerance)
-    estimator = " ".join(model.__repr__(N_CHAR_MAX=5_000).split())
-    origin = Origin(estimator=estimator, params=params or {}, windows={n: Window(**w) for n, w in (windows or {}).items()},
+    trusted = trusted_here() if trusted is None else tuple(trusted)
+    skops, code, needs = pack(model, trusted) if model is not None else (None, {}, [])
+    _check_code(model, skops, code, X, trusted)
+    conversion = convert(model, X, tolerance=tolerance) if onnx is None else given(onnx, X, model, tolerance=tolerance, columns=max(1, len(contract.classes)))
+    loss = _loss(loss_model, conversion, model, X, contract, tolerance)
+    origin = Origin(estimator=estimator or (_named(model) if model is not None else "ONNX"), params=params or {}, windows={n: Window(**w) for n, w in (windows or {}).items()},
                     metrics={n: significant(v) for n, v in (metrics or {}).items()})
-    manifest = _manifest(contract, threshold, profile, scores, loss, importance or {}, conversion, origin)
-    contents = {"model.skops": dump(model), "contract.json": contract.to_json().encode(), **({"model.onnx": conversion.onnx} if conversion.onnx else {}),
+    manifest = _manifest(contract, threshold, profile, scores, loss, importance or {}, conversion, origin, needs)
+    contents = {**({"model.skops": skops} if skops else {}), **code, "contract.json": contract.to_json().encode(), **({"model.onnx": conversion.onnx} if conversion.onnx else {}),
                 **{f"{part}.json": record.to_json().encode() for part, record in (("profile", profile), ("scores", scores)) if record},
                 **({f"loss.{manifest.loss}": loss.onnx or dump(loss_model)} if loss else {})}
     manifest.files = _digests(contents)
     contents |= {name: text.encode() for name, text in {"card.md": card(manifest, contract), "MLmodel": mlmodel(manifest), "requirements.txt": requirements(manifest)}.items()}
     manifest.files = _digests(contents)
     def build(new: Path) -> None:
-        for name, content in contents.items(): (new/name).write_bytes(content)
+        for name, content in contents.items():
+            (new/name).parent.mkdir(parents=True, exist_ok=True)
+            (new/name).write_bytes(content)
         (new/"manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         verify(new)
     files.replace_folder(folder, build)
     return manifest
 
-def _loss(loss_model, model, X: np.ndarray, contract: Contract, tolerance: float) -> Conversion | None:
+def _loss(loss_model, conversion: Conversion, model, X: np.ndarray, contract: Contract, tolerance: float) -> Conversion | None:
     "The model of the error, converted where it converts."
     if loss_model is None: return None
     if contract.task != "regression": raise DataError(f"A model of the error was given for the task {contract.task}.", "Only a regression has one; a classifier's scores say how sure it is.")
     if (reads := getattr(loss_model, "n_features_in_", None)) != X.shape[1] + 1: raise DataError(f"The model of the error reads {reads} columns.", f"The {X.shape[1]} encoded ones and the prediction: {X.shape[1] + 1}.")
-    return convert(loss_model, np.column_stack([X, outputs(model, X)[:, 0]]).astype(np.float32), tolerance=tolerance)
+    said = outputs(model, X) if model is not None else conversion.run(X)
+    return convert(loss_model, np.column_stack([X, said[:, 0]]).astype(np.float32), tolerance=tolerance)
 
 def _digests(contents: dict[str, bytes]) -> dict[str, File]:
     return {name: File(sha256=hashlib.sha256(contents[name]).hexdigest(), size=len(contents[name])) for name in sorted(contents)}

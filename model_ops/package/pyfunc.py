@@ -38,7 +38,7 @@ def requirements(
     manifest: Manifest,  # its `versions` say what wrote the package
 ) -> str:
     "The `requirements.txt`: what predicting needs."
-    needed = ["model_ops", "onnxruntime"] if manifest.format == "onnx" else ["model_ops", "scikit-learn", "skops"]
+    needed = ["model_ops", "onnxruntime"] if manifest.format == "onnx" else ["model_ops", "scikit-learn", "skops", *(n for n in manifest.needs if n not in ("scikit-learn", "skops"))]
     return "".join(f"{name}=={manifest.versions[name]}\n" for name in needed if name in manifest.versions)
 
 # %% ../../nbs/package/pyfunc.ipynb #2c9afc4f

@@ -279,8 +279,16 @@ class Ledger(_Database):
     def said(self,
         digest: str,  # of a package
     ) -> Entry | None:
-        "What a person last said of a package; None where nobody spoke."
-        return next((e for e in reversed(self.entries()) if e.challenger == digest and e.kind in PERSONAL), None)
+        "What a person last said of a package; None where nobody spoke, or where somebody has put it back in charge since."
+        last = next((e for e in reversed(self.entries()) if e.kind in PERSONAL and (e.challenger == digest or e.kind == "rollback" and e.champion == digest)), None)
+        return last if last and last.challenger == digest else None
+
+    def judged(self,
+        window: str,  # digest of a test window
+    ) -> list[str]:
+        "The challengers that were judged on a test window, in the order of their first entry there."
+        there = [e for e in self.entries() if window and e.evidence.get("window") == window]
+        return list(dict.fromkeys(d for e in there for d in (*e.evidence.get("earlier", []), e.challenger) if d))
 
     def opponent_for(self,
         challenger: str | None,  # a package's digest; None before there is one
@@ -288,9 +296,41 @@ class Ledger(_Database):
         "Whom a challenger has to beat: the newest champion that it is not itself; nobody, where nobody was in charge since."
         return next((e.champion for e in reversed(self.entries()) if challenger is None or e.champion != challenger), None)
 
+    def beyond(self,
+        other: "Ledger",  # one that may hold more
+    ) -> dict[str, int]:
+        "How many versions and entries another ledger holds beyond this one; raises `LedgerError` where the two tell different stories."
+        return {what: len(_beyond(self._rows(table), other._rows(table), what)) for what, table in _STORY.items()}
+
+    def follow(self,
+        other: "Ledger",  # one that may hold more
+    ) -> dict[str, int]:
+        "Take over what another ledger holds beyond this one, all or nothing; what is here stays. Returns how many versions and entries were added."
+        import sqlalchemy as sa
+        theirs = {table: other._rows(table) for table in _STORY.values()}
+        if not any(theirs.values()): return dict.fromkeys(_STORY, 0)
+        with self.connected(write=True) as connection:
+            _lay_out(connection, self)
+            added = {}
+            for what, table in _STORY.items():
+                rows = _tables()[table]
+                here = [dict(r) for r in connection.execute(sa.select(rows).order_by(*rows.primary_key)).mappings()]
+                if new := _beyond(here, theirs[table], what): connection.execute(rows.insert(), new)
+                added[what] = len(new)
+        _back_up(self)
+        return added
+
     def __html__(self) -> Markup: return show(*_shown(self))
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         return {"text/html": str(self.__html__()), "text/plain": f"Ledger {self.file.name if self.file else self.name}: {len(self.entries())} entries"}
+
+_STORY = {"versions": "ledger_versions", "entries": "ledger_entries"}  # what a ledger tells, and its tables
+
+def _beyond(mine: list[dict], theirs: list[dict], what: str) -> list[dict]:
+    "The rows that another ledger has after ours; raises `LedgerError` where one of those before them differs."
+    for number, (here, there) in enumerate(zip(mine, theirs), 1):
+        if here != there: raise LedgerError(f"The two ledgers tell different stories: of their {what} number {number} differs.", "Nothing was changed.", "A ledger only follows one that began as it did.", number=number)
+    return theirs[len(mine):]
 
 def _now() -> str: return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -47,24 +47,26 @@ class Store:
         package = Path(package)
         digest = self.digest(package)
         place = self.path(digest)
-        if place.exists() and self._intact(digest): return digest
+        if self.intact(digest): return digest
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".{digest[:12]}.", suffix=".tmp"))
         try:
             copy = temporary/"package"
             _copy(package, copy)
             if self.digest(copy) != digest: raise PackageError(f"{package} changed while it was copied.", "Nothing was stored.", "Try again when no run is under way.")
-            if place.exists() and not self._intact(digest): os.replace(place, temporary/"damaged")
+            if place.exists() and not self.intact(digest): os.replace(place, temporary/"damaged")
             try: os.rename(copy, place)
             except OSError:
-                if not (place.exists() and self._intact(digest)): raise
+                if not self.intact(digest): raise
             _sync(self.folder)
         finally: shutil.rmtree(temporary, ignore_errors=True)
         return digest
 
-    def _intact(self, digest: str) -> bool:
-        "Whether the stored package is as its manifest says."
-        try: return self.digest(self.path(digest)) == digest
+    def intact(self,
+        digest: str,  # of a package
+    ) -> bool:
+        "Whether a package is here, and as its manifest says."
+        try: return self.path(digest).is_dir() and self.digest(self.path(digest)) == digest
         except PackageError: return False
 
     def get(self,

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['Outcome', 'AnyGate', 'RULES', 'Judged', 'outcome_of', 'Evidence', 'Gate', 'Superior', 'NonInferior', 'AtLeast',
-           'AtMost', 'Slices', 'Violations', 'Drift', 'Gates', 'default_gates']
+           'AtMost', 'Slices', 'Violations', 'Drift', 'Latency', 'Size', 'Card', 'Gates', 'default_gates']
 
 # %% ../../nbs/release/gates.ipynb #a7a55c9c
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from ..errors import ParameterError, nearest
-from ..evaluate.words import capital, gain, span
+from ..evaluate.words import capital, gain, rough, span
 
 # %% ../../nbs/release/gates.ipynb #5d293ca4
 Outcome = Literal["pass", "fail", "not enough data", "not applicable"]
@@ -33,6 +33,7 @@ class Judged(BaseModel):
     bound: float | None = None  # what it was held against
     better: Literal["higher", "lower"] = "higher"  # the good side of the bound
     sentence: str = ""          # the finding for people
+    needed: str = ""            # of an undecided one: how much test data would settle it, in words
 
     @property
     def room(self) -> tuple[float | None, float | None, float | None]:
@@ -59,11 +60,34 @@ class Evidence:
     evaluation: dict             # models, differences, slices
     verdict: dict | None = None  # outcome and summary of the drift verdict
     rejected: float | None = None  # share of the test window's rows that the contract rejected
+    facts: dict = field(default_factory=dict)  # latency_ms {"1": …, "1000": …}, size_bytes, the same of the opponent under "opponent", card_missing [names]
 
     @property
     def opponent(self) -> str | None:
         "The opponent's digest."
         return (self.evaluation["models"].get("opponent") or {}).get("digest")
+
+    def difference(self,
+        against: str,  # "opponent" or "dummy"
+        metric: str,   # a name of evaluate's table
+    ) -> tuple[dict | None, str]:
+        "The paired difference as the records write it, and the name of the test that it comes from; empty for the bootstrap."
+        tests = (self.evaluation.get("tests") or {}).get(against, ())
+        exact = next((test for test in tests if test.get("decides") and test["metric"] == metric and test["low"] is not None), None)
+        return (exact, exact["name"]) if exact else (self.evaluation["differences"].get(against, {}).get(metric), "")
+
+    def completed(self,
+        found: Judged,       # what a gate found
+        whole: bool = True,  # on the whole window, not on a part of it
+    ) -> Judged:
+        "The finding; where it is undecided, with the test data that it takes."
+        if found.outcome != "not enough data" or found.low is None: return found
+        from model_ops.evaluate.power import needed
+        value, low, _ = found.room
+        window, inference = self.evaluation.get("window") or {}, self.evaluation.get("inference") or {}
+        size = {key: window[key] for key in ("rows", "blocks", "unit") if key in window} if whole else {}
+        more = needed(value, value - low, **size, run=inference.get("run", 1), level=inference.get("level", .95)).sentence
+        return found.model_copy(update={"needed": more, "sentence": f"{found.sentence} {more}"})
 
 def _measured(interval: dict | None) -> tuple[float | None, float | None, float | None]:
     "Value, low and high of an interval as records write it."
@@ -126,17 +150,15 @@ class _Comparison(Gate):
         "The finding about the difference."
         name = f"{_title(self.metric)} against the {self.against}"
         if self.against == "opponent" and evidence.opponent is None: return self.judged(name, asked, outcome="not applicable", sentence="There is no opponent to compare with.")
-        interval = evidence.evaluation["differences"].get(self.against, {}).get(self.metric)
+        interval, test = evidence.difference(self.against, self.metric)
         found = self.judged(name, asked, _measured(interval), bound=bound, equal=equal, metric=_title(self.metric), against=self.against)
-        return found.model_copy(update={"sentence": self._sentence(found, (interval or {}).get("reason", ""))})
+        return evidence.completed(found.model_copy(update={"sentence": self._sentence(found, (interval or {}).get("reason", ""), test)}))
 
-    def _sentence(self, found: Judged, reason: str) -> str:
-        "The finding in words; where the gain would do if it were surer, with how many times the days that takes."
+    def _sentence(self, found: Judged, reason: str, test: str) -> str:
+        "The finding in words."
         if found.value is None: return f"{capital(found.name)}: {reason or 'not measured by evaluate'}."
-        said = f"{capital(found.name)}: {gain(found.value, found.low, found.high)}" + (f"; asked: {found.asked}." if found.low is not None else f", without an interval ({reason or 'none was given'}).")
-        value, low, _ = found.room
-        if found.outcome == "not enough data" and low is not None and value > 0: said += f" About {max(1.1, ((value - low)/value)**2):.2g} times as much test data would settle it, if the difference stays."
-        return said
+        said = f"{capital(found.name)}: {gain(found.value, found.low, found.high)}" + (f" by {test}" if test else "")
+        return said + (f"; asked: {found.asked}." if found.low is not None else f", without an interval ({reason or 'none was given'}).")
 
 class Superior(_Comparison):
     "Better by more than a minimal gain."
@@ -168,7 +190,7 @@ class _Absolute(Gate):
         interval = evidence.evaluation["models"]["challenger"]["metrics"].get(self.metric)
         found = self.judged(_title(self.metric), asked, _measured(interval), bound=self.bound, better=better)
         why = "" if found.low is not None else f" ({(interval or {}).get('reason') or 'not measured by evaluate'})"
-        return found.model_copy(update={"sentence": f"{capital(found.name)}: {span(found.value, found.low, found.high)}{why}; asked: {asked}."})
+        return evidence.completed(found.model_copy(update={"sentence": f"{capital(found.name)}: {span(found.value, found.low, found.high)}{why}; asked: {asked}."}))
 
 class AtLeast(_Absolute):
     "A metric that must reach a bound."
@@ -194,7 +216,7 @@ class Slices(Gate):
         worst, finding = min(found, key=lambda pair: (["fail", "not enough data", "pass"].index(pair[1].outcome), pair[1].low))
         count = {o: sum(f.outcome == o for _, f in found) for o in ("pass", "fail", "not enough data")}
         said = f"Of {len(found)} slices {count['pass']} pass, {count['fail']} fail and {count['not enough data']} are undecided; the worst is {worst['column']} = {worst['value']}: {gain(finding.value, finding.low, finding.high)}."
-        return finding.model_copy(update={"sentence": said})
+        return evidence.completed(finding.model_copy(update={"sentence": said}), whole=False)
 
 # %% ../../nbs/release/gates.ipynb #e3493f40
 class Violations(Gate):
@@ -220,9 +242,77 @@ class Drift(Gate):
         if verdict is None: return self.judged("drift", "stable", outcome="not enough data", sentence="There is no drift verdict.")
         return self.judged("drift", "stable", outcome=self.outcomes[verdict["outcome"]], sentence=verdict.get("summary", ""))
 
+# %% ../../nbs/release/gates.ipynb #bb42078b
+class _Cost(Gate):
+    "A cost held against a number, or against the opponent's times a factor."
+    _limits: ClassVar[tuple[str, str]]  # the keys: of the number, and of the factor
+
+    @model_validator(mode="after")
+    def _one_limit(self):
+        if sum(getattr(self, key) is not None for key in self._limits) != 1: raise PydanticCustomError("gate", "the rule {rule} needs one of {a} and {b}", {"rule": self.rule, "a": self._limits[0], "b": self._limits[1]})
+        return self
+
+    def hold(self,
+        evidence: Evidence,  # what there is to look at
+        name: str,           # what is judged
+        unit: str,           # "ms", "MB"
+        of,                  # facts of one model → number, or {value, low, high}; None where it is not known
+    ) -> Judged:
+        "The finding about the cost."
+        limit, factor = (getattr(self, key) for key in self._limits)
+        asked = f"at most {limit:g} {unit}" if limit is not None else f"at most {factor:g} times the opponent's"
+        if factor is not None and evidence.opponent is None: return self.judged(name, asked, outcome="not applicable", sentence="There is no opponent to compare with.")
+        own, other = (_cost(of(facts)) for facts in (evidence.facts, evidence.facts.get("opponent") or {}))
+        for model, found in (("challenger", own), ("opponent", other)):
+            if found is None and (model == "challenger" or factor is not None): return self.judged(name, asked, outcome="not enough data", sentence=f"{capital(name)}: not measured of the {model}.")
+        measured = own if limit is not None else (own[0]/other[0], own[1]/other[2], own[2]/other[1])
+        shown = lambda cost: f"{span(*cost) if cost[1] < cost[2] else rough(cost[0])} {unit}"
+        said = f"{capital(name)}: {shown(own)}" + (f" against {shown(other)} of the opponent, {rough(measured[0])} times as much" if factor is not None else "") + f"; asked: {asked}."
+        found = self.judged(name, asked, measured, bound=limit if limit is not None else factor, better="lower", sentence=said)
+        return found.model_copy(update={"sentence": f"{said} More repetitions would narrow it."}) if found.outcome == "not enough data" else found
+
+def _cost(told) -> tuple[float, float, float] | None:
+    "Value, low and high of a cost; a number is all three."
+    if told is None: return None
+    return _measured(told) if isinstance(told, dict) else (told, told, told)
+
+class Latency(_Cost):
+    "A prediction comes quickly enough."
+    rule: Literal["latency"]
+    rows: Literal[1, 1000] = 1  # that are predicted at once
+    at_most: float | None = Field(None, gt=0)    # milliseconds
+    slower_by: float | None = Field(None, gt=0)  # times the opponent's
+    _limits: ClassVar[tuple[str, str]] = ("at_most", "slower_by")
+
+    def judge(self, evidence: Evidence) -> Judged:
+        "The finding."
+        return self.hold(evidence, f"latency for {self.rows:,} row{'s' if self.rows > 1 else ''}", "ms", lambda facts: (facts.get("latency_ms") or {}).get(str(self.rows)))
+
+class Size(_Cost):
+    "The package is small enough."
+    rule: Literal["size"]
+    at_most_mb: float | None = Field(None, gt=0)  # megabytes
+    larger_by: float | None = Field(None, gt=0)   # times the opponent's
+    _limits: ClassVar[tuple[str, str]] = ("at_most_mb", "larger_by")
+
+    def judge(self, evidence: Evidence) -> Judged:
+        "The finding."
+        return self.hold(evidence, "size of the package", "MB", lambda facts: facts["size_bytes"]/1e6 if facts.get("size_bytes") is not None else None)
+
+# %% ../../nbs/release/gates.ipynb #c19a10ba
+class Card(Gate):
+    "The model card is complete."
+    rule: Literal["card"]
+
+    def judge(self, evidence: Evidence) -> Judged:
+        "The finding."
+        missing = evidence.facts.get("card_missing")
+        if missing is None: return self.judged("model card", "complete", outcome="not enough data", sentence="There is no model card.")
+        return self.judged("model card", "complete", outcome="fail" if missing else "pass", sentence=f"The model card lacks {', '.join(missing)}." if missing else "The model card is complete.")
+
 # %% ../../nbs/release/gates.ipynb #b913e5f2
-AnyGate = Annotated[Superior | NonInferior | AtLeast | AtMost | Slices | Violations | Drift, Field(discriminator="rule")]
-RULES = ("superior", "non_inferior", "at_least", "at_most", "slices", "violations", "drift")
+AnyGate = Annotated[Superior | NonInferior | AtLeast | AtMost | Slices | Violations | Drift | Latency | Size | Card, Field(discriminator="rule")]
+RULES = ("superior", "non_inferior", "at_least", "at_most", "slices", "violations", "drift", "latency", "size", "card")
 
 class Gates(RootModel[list[AnyGate]]):
     "The gates of a promotion; `Gates.model_validate` takes the list as YAML has it."
@@ -263,4 +353,4 @@ def default_gates(
 ) -> list[dict]:
     "The block that a new workbook's params/promote.yaml begins with."
     if task not in _DEFAULTS: raise ParameterError(f"There is no task {task!r}.", f"Known are {', '.join(_DEFAULTS)}.", nearest(str(task), _DEFAULTS))
-    return [dict(gate) for gate in (*_DEFAULTS[task], {"rule": "violations", "share": 0.01}, {"rule": "drift"})]
+    return [dict(gate) for gate in (*_DEFAULTS[task], {"rule": "violations", "share": 0.01}, {"rule": "card", "informs": True}, {"rule": "drift"})]

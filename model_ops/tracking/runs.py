@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PORTS', 'LONGEST', 'BATCH', 'file_of', 'ready', 'explained', 'alone', 'load', 'client', 'experiment', 'log_run',
-           'Logged', 'runs']
+           'log_trials', 'Logged', 'runs']
 
 # %% ../../nbs/tracking/runs.ipynb #81891666
 import getpass, os, re, shlex, shutil, socket, sqlite3, time
@@ -173,20 +173,24 @@ def log_run(
     if missing := [str(a) for a in artifacts if not a.exists()]: raise TrackingError(f"There is no {', '.join(missing)} to log.", "Nothing was written.")
     with explained(settings, patience):
         mlflow = client(settings)
-        from mlflow.entities import Metric, Param
-        now = int(time.time()*1000)
         told = {"mlflow.user": _login(), "mlflow.source.name": f"nbs/steps/{step}.ipynb", "mlflow.source.type": "NOTEBOOK", "model_ops.step": step, **(tags or {})}
-        run = mlflow.create_run(experiment(mlflow, settings), start_time=now - int(seconds*1000), run_name=step, tags={_key(k): _value(v) for k, v in told.items()}).info
-        try:
-            numbers = [Metric(_key(k), float(v), now, 0) for k, v in (metrics or {}).items() if isinstance(v, Real)]
-            texts = [Param(_key(k), _value(v)) for k, v in (params or {}).items()]
-            for i in range(0, max(len(numbers), len(texts), 1), BATCH): mlflow.log_batch(run.run_id, numbers[i:i + BATCH], texts[i:i + BATCH])
-            for artifact in artifacts: _put(mlflow, run, artifact)
-        except BaseException:
-            with suppress(Exception): mlflow.set_terminated(run.run_id, "FAILED")
-            raise
-        mlflow.set_terminated(run.run_id, status, end_time=now)
-        return run.run_id
+        return _written(mlflow, experiment(mlflow, settings), step, params or {}, metrics or {}, told, artifacts, time.time(), seconds, status)
+
+def _written(mlflow, experiment_id: str, title: str, params: dict, metrics: dict, tags: dict, artifacts: list[Path], end: float, seconds: float, status: str) -> str:
+    "One run, from its creation to its end; marked as failed where that breaks off."
+    from mlflow.entities import Metric, Param
+    now = int(end*1000)
+    run = mlflow.create_run(experiment_id, start_time=now - int(seconds*1000), run_name=title, tags={_key(k): _value(v) for k, v in tags.items()})
+    try:
+        numbers = [Metric(_key(k), float(v), now, 0) for k, v in metrics.items() if isinstance(v, Real)]
+        texts = [Param(_key(k), _value(v)) for k, v in params.items()]
+        for i in range(0, max(len(numbers), len(texts), 1), BATCH): mlflow.log_batch(run.info.run_id, numbers[i:i + BATCH], texts[i:i + BATCH])
+        for artifact in artifacts: _put(mlflow, run.info, artifact)
+    except BaseException:
+        with suppress(Exception): mlflow.set_terminated(run.info.run_id, "FAILED")
+        raise
+    mlflow.set_terminated(run.info.run_id, status, end_time=now)
+    return run.info.run_id
 
 def _login() -> str:
     "Who runs this, as the system knows it."
@@ -200,6 +204,28 @@ def _put(mlflow, run, artifact: Path) -> None:
     target = Path(url2pathname(place.path) if place.scheme else run.artifact_uri)/artifact.name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(artifact, target, dirs_exist_ok=True) if artifact.is_dir() else shutil.copyfile(artifact, target)
+
+# %% ../../nbs/tracking/runs.ipynb #4b0baaf0
+def log_trials(
+    settings: Settings,      # the workbook's
+    parent: str,             # the id of the run that searched
+    trials: Iterable[dict],  # in their order: name, params, metrics, tags, seconds, status ("FINISHED", "FAILED", "KILLED"); all but the name may be missing
+    patience: float = 10.0,  # seconds to wait for another process's lock
+) -> list[str]:
+    "Write each trial as a run nested under its search, and return their ids; some sixtieth of a second each."
+    trials = list(trials)
+    if not trials: return []
+    if odd := [key for t in trials for key in t if key not in _TRIAL]: raise TrackingError(f"A trial has the key {odd[0]!r}.", f"Known are {', '.join(_TRIAL)}.")
+    with explained(settings, patience):
+        mlflow, user, end, ids = client(settings), _login(), time.time() - sum(t.get("seconds", 0.0) for t in trials), []
+        place = mlflow.get_run(parent).info.experiment_id
+        for t in trials:
+            end += t.get("seconds", 0.0)
+            tags = {"mlflow.user": user, "mlflow.parentRunId": parent, "model_ops.trial": t["name"], **t.get("tags", {})}
+            ids.append(_written(mlflow, place, t["name"], t.get("params", {}), t.get("metrics", {}), tags, [], end, t.get("seconds", 0.0), t.get("status", "FINISHED")))
+        return ids
+
+_TRIAL = ("name", "params", "metrics", "tags", "seconds", "status")
 
 # %% ../../nbs/tracking/runs.ipynb #0c8ed4cb
 @dataclass(frozen=True)
@@ -226,7 +252,7 @@ def runs(
     tags: dict | None = None,  # only those with these tags
     patience: float = 10.0,    # seconds to wait for another process's lock
 ) -> list[Logged]:
-    "The runs that were logged, newest first; none where there is no store yet."
+    "The runs that were logged, newest first, nested ones only where a tag asks for them; none where there is no store yet."
     if (file := file_of(settings.tracking_uri)) and not file.exists(): return []
     with explained(settings, patience):
         mlflow = client(settings)
@@ -234,6 +260,6 @@ def runs(
         if found is None: return []
         wanted = {**({"model_ops.step": step} if step else {}), **(tags or {})}
         if odd := [str(v) for v in wanted.values() if "'" in str(v)]: raise TrackingError(f"A tag cannot be searched for {odd[0]!r}.", "Text without quotes is needed.")
-        query = " and ".join(f"tags.`{_key(k)}` = '{v}'" for k, v in wanted.items())
+        query = " and ".join(f"tags.`{_key(k)}` = '{v}'" for k, v in wanted.items()) or "tags.`mlflow.parentRunId` IS NULL"
         return [Logged(r.info.run_id, r.data.tags.get("model_ops.step", ""), r.info.status, datetime.fromtimestamp(r.info.start_time/1000, UTC), r.data.metrics, r.data.params, r.data.tags)
                 for r in mlflow.search_runs([found.experiment_id], query, max_results=n, order_by=["attributes.start_time DESC"])]

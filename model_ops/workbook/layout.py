@@ -8,7 +8,7 @@ __all__ = ['CHUNKS', 'FEW', 'MOST', 'Plan', 'package_name', 'rewritten', 'senten
 # %% ../../nbs/workbook/layout.ipynb #11fbad3f
 import ast, importlib.util, json, keyword, re, sys, unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files as resources
 from pathlib import Path
 from .. import files, params
@@ -28,13 +28,14 @@ class Plan:
     query: str = ""                # the SQL query of a database
     found: Survey | None = None    # what was guessed; without it, the params stay those of the example
     gates: Sequence[dict] = ()     # of params/promote.yaml; the example's where empty
+    train: dict = field(default_factory=dict)  # of params/train.yaml, where something is known that suits the table
 
     def told(self) -> dict[str, dict]:
         "Step → the parameters that are not those of the example."
         if (s := self.found) is None: return {}
-        slowly = {"train": {"learning_rate": 0.05}} if s.rows < FEW else {}
+        slowly = {"learning_rate": 0.05} if s.rows < FEW else {}
         by_rows = {"chunk": f"{max(50, s.rows//CHUNKS)} rows"} if s.time and not s.chunk else {}
-        return {"prepare": {"source": self.source, "query": self.query, **s.parameters(), **by_rows}, **slowly, "evaluate": {"slices": s.slices}, **({"promote": {"gates": list(self.gates)}} if self.gates else {})}
+        return {"prepare": {"source": self.source, "query": self.query, **s.parameters(), **by_rows}, **({"train": told} if (told := {**slowly, **self.train}) else {}), "evaluate": {"slices": s.slices}, "promote": {"card": {}, **({"gates": list(self.gates)} if self.gates else {})}}
 
 def package_name(
     name: str,  # the workbook's name: of a folder

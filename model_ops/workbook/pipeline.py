@@ -109,7 +109,8 @@ def _finish(todo: Plan, settings: Settings, staged: Path, executed: Path, facts:
     page = staged/"report.html"
     report.render(executed, page, title=f"{settings.name}: {todo.step}", summary=done["summary"], outcome=_outcome(todo, staged), provenance={**facts, "when (UTC)": now.replace("T", " "), "parameters": done["params"]})
     records = [staged/p for p in (todo.declares.record, todo.declares.metrics) if p]
-    runs.log_run(settings, step=todo.step, params=done["params"], metrics=done["metrics"], tags={f"model_ops.{k}": v for k, v in facts.items()} | {"model_ops.summary": done["summary"]}, artifacts=[*records, page], seconds=float(facts["seconds"]))
+    run = runs.log_run(settings, step=todo.step, params=done["params"], metrics=done["metrics"], tags={f"model_ops.{k}": v for k, v in facts.items()} | {"model_ops.summary": done["summary"]}, artifacts=[*records, page], seconds=float(facts["seconds"]))
+    if done.get("trials"): runs.log_trials(settings, run, done["trials"])
     lab.trust(executed)
     publish(todo.declares, settings.root, "pipeline", keep=[(executed, f"runs/{todo.notebook.name}"), (page, f"reports/{todo.notebook.stem}.html")])
     return done["summary"]

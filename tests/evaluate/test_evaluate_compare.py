@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from markupsafe import escape
 from model_ops.errors import DataError, ParameterError
-from model_ops.evaluate.compare import Evaluation, check_overlap, evaluate, flat_metrics
-from model_ops.evaluate.metrics import HEADLINE, measure, of_task
+from model_ops.evaluate.compare import Evaluation, check_overlap, evaluate, flat_metrics, surer
+from model_ops.evaluate.metrics import HEADLINE, LEADING, METRICS, measure, of_task
+from model_ops.evaluate.periods import cut
 
 N, DAYS = 6000, 30
 
@@ -33,8 +34,9 @@ def test_the_record_holds_what_the_parts_give():
     found = evaluate(**case, digests={"challenger": "aa", "opponent": "bb"}, window={"name": "test", "from": dt.date(2013, 10, 1), "to": dt.datetime(2013, 11, 1), "digest": "dd"})
     assert list(found.models) == ["challenger", "opponent", "dummy"] and list(found.differences) == ["opponent", "dummy"]
     for model, score in case["scores"].items():
-        expected = measure(case["y"], score, case["thresholds"][model])
-        assert {n: i.value for n, i in found.models[model].metrics.items()} == {n: None if v is None else pytest.approx(v, rel=1e-5) for n, v in expected.items()}
+        expected, told = measure(case["y"], score, case["thresholds"][model]), {n: i.value for n, i in found.models[model].metrics.items()}
+        assert told.pop("calibration_error") <= expected.pop("calibration_error")  # what luck adds is taken off
+        assert told == {n: None if v is None else pytest.approx(v, rel=1e-5) for n, v in expected.items()}
         assert sum(found.models[model].confusion.values()) == N
     assert found.models["opponent"].digest == "bb" and found.models["dummy"].digest is None
     assert found.window == {"name": "test", "digest": "dd", "rows": N, "positives": pytest.approx(case["y"].mean(), rel=1e-5), "mean": None, "blocks": 30, "unit": "days", "from": "2013-10-01", "to": "2013-11-01T00:00:00"}
@@ -186,7 +188,8 @@ def test_a_record_of_before_there_were_tasks_loads():
     again = Evaluation.from_json(found.to_json())
     assert again == found and flat_metrics(again)["roc_auc"] == 0.715385
     kept = json.loads(old.read_text())
-    assert {k: v for k, v in json.loads(found.to_json()).items() if k in kept and k not in ("models", "slices", "window")} == {k: v for k, v in kept.items() if k not in ("models", "slices", "window")}
+    assert {k: v for k, v in json.loads(found.to_json()).items() if k in kept and k not in ("models", "slices", "window", "inference")} == {k: v for k, v in kept.items() if k not in ("models", "slices", "window", "inference")}
+    assert (found.inference.challengers, found.tests, found.periods, found.steady) == (1, {}, [], {}) and "further metric" not in found.__html__() and "Periods" not in found.__html__() and "Tests" not in found.__html__()
 
 
 def test_several_classes():
@@ -195,7 +198,8 @@ def test_several_classes():
     assert found.headline == HEADLINE["multiclass"] and list(found.better) == list(of_task("multiclass")) and list(found.curves) == ["calibration"] and found.window["positives"] is None is found.window["mean"]
     assert found.summary.startswith("The challenger classifies parcels better than the opponent: accuracy 0.") and found.summary.endswith("on 6,000 parcels of 30 days.")
     for model, score in case["scores"].items():
-        assert {n: i.value for n, i in found.models[model].metrics.items()} == {n: pytest.approx(v, rel=1e-5) for n, v in measure(case["y"], score, task="multiclass").items()}
+        plain = [n for n in of_task("multiclass") if n != "calibration_error"]
+        assert {n: found.models[model].metrics[n].value for n in plain} == {n: None if v is None else pytest.approx(v, rel=1e-5) for n, v in measure(case["y"], score, metrics=plain, task="multiclass").items()}
         counts = np.array(found.models[model].confusion)
         assert counts.shape == (4, 4) and counts.sum() == N and found.models[model].threshold is None and counts.sum(axis=1).tolist() == [c.rows for c in found.classes]
         assert np.trace(counts)/N == pytest.approx(found.models[model].metrics["accuracy"].value, rel=1e-5)
@@ -203,7 +207,7 @@ def test_several_classes():
     assert Evaluation.from_json(found.to_json()) == found and found.to_json() == evaluate(**case, slice_columns={"half": np.where(np.arange(N) % 2, "odd", "even")}, noun="parcels").to_json()
     page = found.__html__()
     for word in ("Recall of each class", "Calls of the challenger", "Calls of the opponent", "Calibration of the calls", "recall, dummy", "parcels of 4 classes", "balanced accuracy ↑", "Slices"): assert word in page, word
-    assert "positive" not in page and "Rare among these parcels: “class 3” (" in page
+    assert "positive" not in page.replace(METRICS["average_precision"].sentence, "") and "Rare among these parcels: “class 3” (" in page
     assert set(flat_metrics(found)) >= set(of_task("multiclass")) | {"accuracy_vs_opponent", "accuracy_low"}
 
 
@@ -278,3 +282,57 @@ def test_a_page_of_each_task_shows_nothing_foreign_as_markup():
     for case in (parcels(), hours()):
         found = evaluate(**(case | {"target": hostile, "noun": hostile} | ({"labels": (hostile, "<b>b</b>", "c", "d")} if case["task"] == "multiclass" else {})))
         assert "<script" not in found.__html__() and "<b>b" not in found.__html__() and "&lt;script&gt;" in found.__html__()
+
+
+DATES = np.array([f"2013-10-{d:02}" for d in range(1, DAYS + 1)])[np.arange(N)*DAYS//N]
+
+
+def test_periods_are_judged_by_themselves():
+    case = arrays(.6)
+    found = evaluate(**case, periods=cut(DATES, 3))
+    assert [(p.name, p.rows, p.blocks) for p in found.periods] == [(f"2013-10-{a} to 2013-10-{b}", 2000, 10) for a, b in (("01", 10), (11, 20), (21, 30))]
+    for k, period in enumerate(found.periods):
+        rows = slice(2000*k, 2000*(k + 1))
+        assert period.metrics["roc_auc"].value == pytest.approx(measure(case["y"][rows], case["scores"]["challenger"][rows])["roc_auc"], rel=1e-5) and period.difference.value > 0
+    assert list(found.periods[0].metrics)[0] == "roc_auc" and set(found.steady) == {"metric", "difference"} and all(p > .01 for p in found.steady.values())
+    assert Evaluation.from_json(found.to_json()) == found and found.to_json() == evaluate(**case, periods=cut(DATES, 3)).to_json()
+    for word in ("Periods", "ROC AUC by period", "Challenger against opponent by period", "further metrics by period"): assert word in found.__html__(), word
+    for other in (parcels(), hours()):
+        told = evaluate(**other, periods=cut(DATES, 2))
+        assert len(told.periods) == 2 and told.periods[0].difference.value > 0 and "by period" in told.__html__() and Evaluation.from_json(told.to_json()) == told
+
+
+def test_later_challengers_have_to_be_surer():
+    first, third = evaluate(**arrays()), evaluate(**arrays(), earlier=2)
+    assert (first.inference.level, first.inference.challengers) == (.95, 1) and (third.inference.level, third.inference.challengers) == (pytest.approx(1 - .1/12), 3)
+    for name in ("roc_auc", "log_loss", "accuracy"):
+        near, far = first.differences["opponent"][name], third.differences["opponent"][name]
+        assert far.low < near.low < near.value == far.value < near.high < far.high
+    assert third.notes[-2].startswith("This is challenger number 3 that is judged on this test window.") and "99.17 % instead of 95 %" in third.notes[-2] and "99.17% interval" in third.__html__() and not any("challenger number" in note for note in first.notes)
+    assert all(escape(note) in third.__html__() for note in third.notes)
+    assert sum((1 - surer(k))/2 for k in range(1, 10_000)) == pytest.approx(.05, abs=1e-5) and surer(1, .9) == pytest.approx(.9)
+
+
+def test_classical_tests_stand_beside_the_bootstrap():
+    found = evaluate(**(arrays(.6) | {"blocks": None}))
+    assert list(found.tests) == ["opponent", "dummy"] and [test.name for test in found.tests["opponent"]] == ["DeLong", "McNemar"]
+    delong, boot = found.tests["opponent"][0], found.differences["opponent"]["roc_auc"]
+    assert delong.value == pytest.approx(boot.value, rel=1e-5) and delong.low == pytest.approx(boot.low, rel=.1) and delong.decides
+    assert "Tests" in found.__html__() and "gates read this interval" in found.__html__() and Evaluation.from_json(found.to_json()) == found
+    assert evaluate(**hours()).tests == {"opponent": [], "dummy": []} and "Tests" not in evaluate(**hours()).__html__()
+
+
+def test_a_reader_sees_a_handful_first():
+    for case, task, named in ((arrays(), "binary", "MCC ↑"), (parcels(), "multiclass", "weighted F1 ↑"), (hours(), "regression", "pinball loss at 10 % ↓")):
+        found = evaluate(**case)
+        first, _, folded = found.__html__().partition("further metrics")
+        assert named not in first and named in folded and len(set(LEADING[task]) & set(found.better)) == first.count(" ↑</td>") + first.count(" ↓</td>")
+    assert "half the MAE" in found.__html__() and "MSE ↓</td>" in evaluate(**hours(), headline="mse").__html__().partition("further")[0]
+
+
+@pytest.mark.parametrize("change, error, words", [
+    (dict(earlier=-1), ParameterError, "-1 challengers"), (dict(periods=[("a", np.ones(3, bool))]), DataError, "'a' have shape .3,."), (dict(periods=[("a", np.ones(N))]), DataError, "type float64"),
+    (dict(periods=[("a", np.zeros(N, bool))]), DataError, "'a' has no rows"), (dict(periods=[("a", np.ones(N, bool)), ("b", np.arange(N) < 5)]), DataError, "two periods"), (dict(periods=[("a", np.arange(N) < 5), ("a", np.arange(N) > 5)]), DataError, "same name"),
+])
+def test_periods_and_counts_that_do_not_fit(change, error, words):
+    with pytest.raises(error, match=words): evaluate(**(arrays() | change))

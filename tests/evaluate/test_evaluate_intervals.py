@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from model_ops.errors import DataError
-from model_ops.evaluate.intervals import LEAST_BLOCKS, MOST_BLOCKS, Interval, bootstrap, draw, interval, significant, t_quantile, tails
+from model_ops.evaluate.intervals import LEAST_BLOCKS, MOST_BLOCKS, Interval, bootstrap, draw, interval, settled, significant, t_quantile, tails
 from model_ops.evaluate.metrics import METRICS, measure, of_task
+from model_ops.evaluate.studentized import studentized
 
 
 def window(days, rows_a_day=20, *, day_effect=0.8, memory=0.0, seed=0):
@@ -67,16 +68,60 @@ def test_blocks_must_fit():
 def test_draws_are_the_metrics_of_the_drawn_rows_and_differences_are_paired():
     y, scores, day = window(12)
     drawn = draw(len(y), day, resamples=20)
-    found = bootstrap(y, scores, THRESHOLD, drawn)
+    plain = [name for name, metric in of_task("binary").items() if not metric.lifted]
+    found = bootstrap(y, scores, THRESHOLD, drawn, metrics=plain)
     for r in (0, 7, 19):
         times = drawn.weights[r, drawn.block].astype(int)
         for model, score in scores.items():
-            expected = measure(np.repeat(y, times), np.repeat(score, times), .3)
+            expected = measure(np.repeat(y, times), np.repeat(score, times), .3, metrics=plain)
             assert {name: v[r] for name, v in found.draws[model].items()} == pytest.approx(expected, rel=1e-9)
-    assert found.values["opponent"] == pytest.approx(measure(y, scores["opponent"], .3))
+    assert found.values["opponent"] == pytest.approx(measure(y, scores["opponent"], .3, metrics=plain))
     for name, sign in (("roc_auc", 1), ("log_loss", -1)):
-        by_hand = np.quantile(sign*(found.draws["challenger"][name] - found.draws["opponent"][name]), tails(12/drawn.run))
-        assert [found.difference("opponent", name).low, found.difference("opponent", name).high] == pytest.approx(by_hand, rel=1e-5)
+        draws, value = sign*(found.draws["challenger"][name] - found.draws["opponent"][name]), sign*(found.values["challenger"][name] - found.values["opponent"][name])
+        for level in (.95, .999): assert found.difference("opponent", name, level) == studentized(value, draws, 12, drawn.run, level=level)
+
+
+def test_weighted_rows_are_resampled_with_their_weights():
+    y, scores, day = window(12)
+    drawn, weight = draw(len(y), day, resamples=5), np.random.default_rng(0).integers(1, 4, len(y))
+    found = bootstrap(y, scores, THRESHOLD, drawn, metrics=["roc_auc", "log_loss", "mcc"], weight=weight)
+    for r in range(5):
+        expected = measure(y, scores["opponent"], .3, weight=weight*drawn.weights[r, drawn.block], metrics=["roc_auc", "log_loss", "mcc"])
+        assert {name: v[r] for name, v in found.draws["opponent"].items()} == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_luck_adds_is_taken_off():
+    rng = np.random.default_rng(0)
+    once = rng.normal(0, .01, (300, 15))
+    found = [settled(abs(one).mean(), abs(one + rng.normal(0, .01, (400, 15))).mean(axis=1)) for one in once]
+    assert abs(np.mean([value for value, _ in found])) < .1*abs(once).mean() and np.mean([np.quantile(draws, .025) <= 0 for _, draws in found]) > .95
+    value, draws = settled(.3, np.full(50, .3))
+    assert value == pytest.approx(.3) and draws == pytest.approx(.3)                # no luck at all
+    assert np.isnan(settled(np.nan, np.full(3, np.nan))[0])
+    y, scores, day = window(30, day_effect=0)
+    told = bootstrap(y, scores, THRESHOLD, draw(len(y), day))
+    own, plain = told.interval("challenger", "calibration_error"), measure(y, scores["challenger"], metrics=["calibration_error"])["calibration_error"]
+    assert 0 == own.low <= own.value < plain and own.value < own.high
+
+
+def test_differences_of_the_calibration_error_are_those_of_the_values_that_are_shown():
+    rng = np.random.default_rng(3)
+    chance = rng.random(4000)
+    y = rng.random(4000) < chance
+    found = bootstrap(y, {"a": chance, "b": chance**1.3, "c": chance.round(2)}, dict.fromkeys("abc", .5), draw(4000), metrics=["calibration_error"])
+    own = {model: found.interval(model, "calibration_error") for model in "abc"}
+    for other in "bc":
+        gap = found.difference(other, "calibration_error")
+        assert gap.value == pytest.approx(own[other].value - own["a"].value, abs=1e-6) and gap.low <= gap.value <= gap.high
+    assert found.difference("b", "calibration_error").low > 0 >= found.difference("c", "calibration_error").low
+    few = bootstrap(y[:90], {"a": chance[:90], "b": chance[:90]**3}, dict.fromkeys("ab", .5), draw(90, np.arange(90)//30), metrics=["calibration_error"]).difference("b", "calibration_error")
+    assert few.value > 0 and few.low is None and few.reason
+
+
+def test_ends_that_draws_do_not_reach_come_from_their_spread():
+    draws = np.random.default_rng(0).normal(.9, .04, 500)
+    far = interval(.9, draws, 60, level=.9999, bounds=(0, 1))
+    assert far.low == studentized(.9, draws, 60, level=.9999).low < draws.min() and far.high == 1
 
 
 def test_a_model_compared_with_itself_differs_by_nothing():
@@ -136,11 +181,11 @@ def test_numbers_are_short():
     assert len(str(found.low)) <= 9 and found.value == 0.333333
 
 
-NAMES = ["roc_auc", "log_loss", "f1"]
+NAMES = ["roc_auc", "log_loss", "f1", "average_precision", "mcc", "calibration_error"]
 
 
 def coverage(days, rows_a_day=20, *, by_day=True, windows=300, **kind):
-    "How often the 95 % intervals of three metrics, and of their paired differences, hold the mean over very long windows."
+    "How often the 95 % intervals of six metrics, and of their paired differences, hold the mean over very long windows."
     def both(y, scores):
         own, other = (measure(y, scores[model], .3, metrics=NAMES) for model in scores)
         return [own[n] for n in NAMES] + [METRICS[n].sign*(own[n] - other[n]) for n in NAMES]
@@ -172,3 +217,30 @@ def test_coverage_by_rows():
     independent, by_day = coverage(60, 10, by_day=False, windows=100, day_effect=0), coverage(60, 40, by_day=False, windows=100)
     assert .92 <= independent.mean() <= .985, independent
     assert by_day[1] < .85, by_day  # a 95 % interval for log loss that misses the truth three times too often
+
+
+def of_any_task(task, days, seed, rows_a_day=20):
+    "Truth and scores of two models whose days differ: three classes, or numbers."
+    rng = np.random.default_rng(seed)
+    day = np.repeat(np.arange(days), rows_a_day)
+    signal, mood = rng.normal(size=len(day)), rng.normal(size=days)[day]
+    if task == "regression": return 30 + 4*signal + mood + rng.normal(0, 2, len(day)), {"challenger": 30 + 4*signal, "opponent": 30.3 + 3.5*signal}, day
+    odds = np.stack([signal, -signal, np.zeros(len(day))], axis=1)
+    sure = lambda odds: np.exp(odds)/np.exp(odds).sum(axis=1, keepdims=True)
+    code = (sure(odds + .4*np.stack([mood, 0*mood, -mood], axis=1)).cumsum(axis=1) < rng.random((len(day), 1))).sum(axis=1).clip(0, 2)
+    return code, {"challenger": sure(1.3*odds), "opponent": sure(odds*[.7, 1, 1])}, day
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_coverage_of_all_metrics_of_a_task(task):
+    names, hits = list(of_task(task)), []
+    def both(y, scores): return np.array([[measure(y, score, metrics=names, task=task)[name] for name in names] for score in scores.values()])
+    own, other = np.mean([both(*of_any_task(task, 3000, 10_000 + i)[:2]) for i in range(3)], axis=0)
+    for seed in range(150):
+        y, scores, day = of_any_task(task, 40, seed)
+        found = bootstrap(y, scores, {}, draw(len(y), day, resamples=400, seed=seed), task=task)
+        got = [found.interval("challenger", name) for name in names] + [found.difference("opponent", name) for name in names]
+        hits.append([i.low <= t <= i.high for i, t in zip(got, [*own, *((own - other)*[METRICS[name].sign for name in names])], strict=True)])
+    covered = dict(zip([*names, *(f"{name} difference" for name in names)], np.mean(hits, axis=0), strict=True))
+    assert .92 <= np.mean(list(covered.values())) <= .99 and min(covered.values()) > .86, covered

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 from model_ops.errors import DataError, ParameterError
-from model_ops.evaluate.metrics import HEADLINE, METRICS, Metric, chosen, confusion, confusion_matrix, measure, of_task, resampled
+from model_ops.evaluate.metrics import HEADLINE, LEADING, METRICS, Metric, chosen, confusion, confusion_matrix, measure, neighbours, of_task, resampled, title
 from model_ops.evaluate.sums import TASKS, Sums, by_class, checked, pairs_won, precisions
 
 QUICK = settings(deadline=None, max_examples=40)
@@ -25,12 +25,25 @@ def same(a, b): return a is None and b is None or a is not None and a == pytest.
 
 
 def scikit_learn(y, score, threshold, weight):
+    "What scikit-learn says; undefined where it warns and gives 0."
     from sklearn import metrics as m
     called = score >= threshold
     kw = dict(sample_weight=weight)
+    alike = min(weight[called].sum(), weight[~called].sum()) == 0
     return {"roc_auc": m.roc_auc_score(y, score, **kw), "average_precision": m.average_precision_score(y, score, **kw), "log_loss": m.log_loss(y, score, labels=[0, 1], **kw),
             "brier": m.brier_score_loss(y, score, **kw), "accuracy": m.accuracy_score(y, called, **kw), "precision": m.precision_score(y, called, zero_division=np.nan, **kw),
-            "recall": m.recall_score(y, called, **kw), "f1": m.f1_score(y, called, **kw)}
+            "recall": m.recall_score(y, called, **kw), "f1": m.f1_score(y, called, **kw),
+            "mcc": np.nan if alike else m.matthews_corrcoef(y, called, **kw), "balanced_accuracy": m.balanced_accuracy_score(y, called, **kw), "calibration_error": by_groups(y, score, weight)}
+
+
+def by_groups(came_true, score, weight, groups=15):
+    "The calibration error by its definition, a group at a time: rows are filled into the groups in the order of their scores, equal scores together."
+    share, gap = np.array([weight[score <= s].sum() for s in np.unique(score)])/weight.sum(), 0.0
+    edges = np.unique([np.unique(score)[np.flatnonzero(share >= k/groups - 1e-12)[0]] for k in range(1, groups)])
+    for low, high in zip(np.r_[-np.inf, edges], np.r_[edges, np.inf], strict=True):
+        rows = (score > low) & (score <= high)
+        gap += abs((weight*(came_true - score))[rows].sum())
+    return gap/weight.sum()
 
 
 @QUICK
@@ -51,7 +64,8 @@ def test_equal_to_scikit_learn_on_many_float32_scores():
     score = rng.random(20_000).astype(np.float32)
     score[:50] = 1.0  # saturated: log loss clips at the precision of float32
     y = rng.random(20_000) < score**2
-    for name, value in scikit_learn(y, score, 0.3, np.ones(len(y))).items(): assert measure(y, score, 0.3)[name] == pytest.approx(value, rel=1e-5), name
+    expected = {name: value for name, value in scikit_learn(y, score, 0.3, np.ones(len(y))).items() if name != "calibration_error"}  # see below
+    for name, value in expected.items(): assert measure(y, score, 0.3)[name] == pytest.approx(value, rel=1e-5), name
 
 
 @QUICK
@@ -79,11 +93,11 @@ def test_ranking_sees_only_the_order(case):
 
 
 @pytest.mark.parametrize("y, score, threshold, undefined", [
-    ([0, 0, 0], [.1, .6, .7], .5, {"roc_auc", "average_precision", "recall"}),
-    ([0, 0, 0], [.1, .2, .3], .5, {"roc_auc", "average_precision", "precision", "recall", "f1"}),
-    ([1, 1], [.1, .2], .5, {"roc_auc", "precision"}),
-    ([0, 1], [.1, .2], .5, {"precision"}),
-    ([0, 1], [-2., 5.], 0., {"log_loss", "brier"}),
+    ([0, 0, 0], [.1, .6, .7], .5, {"roc_auc", "average_precision", "recall", "mcc"}),
+    ([0, 0, 0], [.1, .2, .3], .5, {"roc_auc", "average_precision", "precision", "recall", "f1", "mcc"}),
+    ([1, 1], [.1, .2], .5, {"roc_auc", "precision", "mcc"}),
+    ([0, 1], [.1, .2], .5, {"precision", "mcc"}),
+    ([0, 1], [-2., 5.], 0., {"log_loss", "brier", "calibration_error"}),
 ])
 def test_undefined_is_none(y, score, threshold, undefined):
     assert {name for name, value in measure(y, score, threshold).items() if value is None} == undefined
@@ -118,14 +132,16 @@ def test_resampled_is_measure_on_the_resampled_rows(case, seed):
     found = resampled(y, score, 0.5, block, weights)
     for r, times in enumerate(weights[:, block].astype(int)):
         expected = measure(y, score, 0.5, times)
-        for name in of_task("binary"): assert same(None if np.isnan(found[name][r]) else found[name][r], expected[name]), name
+        for name in set(of_task("binary")) - {"calibration_error"}: assert same(None if np.isnan(found[name][r]) else found[name][r], expected[name]), name
 
 def test_ranking_in_portions_is_the_same():
     rng = np.random.default_rng(2)
     score, block = rng.integers(0, 300, 2000)/300, rng.integers(0, 7, 2000)
     y, weights = rng.random(2000) < score, rng.integers(0, 4, (5, 7)).astype(float)
     rows = Sums(y, score, 0.5, block, weights, rng.random(2000))
-    np.testing.assert_allclose(precisions(rows, y, score, cells=21), precisions(rows, y, score), rtol=1e-12)  # three distinct scores at a time
+    np.testing.assert_allclose(precisions(rows, y, score, cells=21), precisions(rows, y, score), rtol=1e-12)  # four distinct scores at a time
+    many = Sums(y, score, 0.5, block, np.vstack([weights]*20), rows.row_weight)  # so many resamples that they are walked side by side
+    np.testing.assert_allclose(precisions(many, y, score, cells=1000), np.tile(precisions(rows, y, score), 20), rtol=1e-12)
 
 
 def test_pairs_are_counted_one_by_one():
@@ -151,7 +167,10 @@ def of_classes(y, score, weight):
     called, kw, classes = score.argmax(axis=1), dict(sample_weight=weight), range(score.shape[1])
     auc = [m.roc_auc_score(y == k, score[:, k], **kw) for k in classes if 0 < (y == k).sum() < len(y)]
     return {"roc_auc": np.mean(auc) if auc else None, "log_loss": m.log_loss(y, score, labels=classes, **kw), "accuracy": m.accuracy_score(y, called, **kw), "balanced_accuracy": m.balanced_accuracy_score(y, called, **kw),
-            "f1_macro": m.f1_score(y, called, average="macro", **kw), "f1_weighted": m.f1_score(y, called, average="weighted", **kw)}
+            "mcc": m.matthews_corrcoef(y, called, **kw) if len(set(y)) > 1 < len(set(called)) else None,
+            "average_precision": np.mean([m.average_precision_score(y == k, score[:, k], **kw) for k in classes if (y == k).any()]), "brier": m.brier_score_loss(y, score, labels=classes, **kw) if len(classes) > 2 else None,
+            "calibration_error": by_groups(called == y, score.max(axis=1), weight),
+            **{f"{name}_{how}": of(y, called, average=how, zero_division=0, **kw) for name, of in (("f1", m.f1_score), ("precision", m.precision_score), ("recall", m.recall_score)) for how in ("macro", "weighted")}}
 
 
 @QUICK
@@ -163,6 +182,7 @@ def test_several_classes_are_equal_to_scikit_learn(case):
     y, score, weight = case
     found = measure(y, score, weight=weight, task="multiclass")
     assert list(found) == list(of_task("multiclass")) and set(found) == set(expected)
+    if score.shape[1] == 2: expected["brier"] = (weight*((score - np.eye(2)[y])**2).sum(axis=1)).sum()/weight.sum()  # scikit-learn takes half of it where there are two
     for name, value in expected.items(): assert same(found[name], value), name
     repeated = measure(np.repeat(y, weight), np.repeat(score, weight, axis=0), task="multiclass")
     for name, value in repeated.items(): assert same(found[name], value), name
@@ -188,7 +208,8 @@ def test_numbers_are_equal_to_scikit_learn(rows, shift):
     assume(np.ptp(y) > 1e-3)
     kw, found = dict(sample_weight=weight), measure(y, score, weight=weight, task="regression")
     assert list(found) == list(of_task("regression"))
-    expected = {"rmse": m.root_mean_squared_error(y, score, **kw), "mae": m.mean_absolute_error(y, score, **kw), "r2": m.r2_score(y, score, **kw)} | ({} if (y == 0).any() else {"mape": m.mean_absolute_percentage_error(y, score, **kw)})
+    expected = {"rmse": m.root_mean_squared_error(y, score, **kw), "mae": m.mean_absolute_error(y, score, **kw), "r2": m.r2_score(y, score, **kw), "mse": m.mean_squared_error(y, score, **kw),
+                **{f"pinball_{level}": m.mean_pinball_loss(y, score, alpha=level/100, **kw) for level in (10, 50, 90)}} | ({} if (y == 0).any() else {"mape": m.mean_absolute_percentage_error(y, score, **kw)})
     for name, value in expected.items(): assert found[name] == pytest.approx(value, rel=1e-6, abs=1e-9) or abs(y).min() < 1e-12, name
     moved = measure(y + shift, score + shift, weight=weight, metrics=["rmse", "r2"], task="regression")
     for name, value in moved.items(): assert value == pytest.approx(found[name], rel=1e-3, abs=1e-3), name  # far from zero no digits are lost
@@ -205,13 +226,13 @@ def test_resampled_is_measure_on_the_resampled_rows_in_all_tasks(case, seed):
         for r, times in enumerate(weights[:, block].astype(int)):
             if not times.any(): continue
             expected = measure(np.repeat(truth, times), np.repeat(said, times, axis=0), task=task)
-            for name, value in expected.items(): assert (np.isnan(found[name][r]) if value is None else found[name][r] == pytest.approx(value, rel=1e-6, abs=1e-9)), (task, name)
+            for name, value in expected.items(): assert name == "calibration_error" or (np.isnan(found[name][r]) if value is None else found[name][r] == pytest.approx(value, rel=1e-6, abs=1e-9)), (task, name)
 
 
 @pytest.mark.parametrize("y, score, task, undefined", [
-    ([1, 1], [[.5, .5], [.2, .8]], "multiclass", {"roc_auc"}),
-    ([0, 1], [[.5, .9], [.2, .8]], "multiclass", {"log_loss"}),
-    ([0, 1], [[-1., 2.], [.2, .8]], "multiclass", {"log_loss"}),
+    ([1, 1], [[.5, .5], [.2, .8]], "multiclass", {"roc_auc", "mcc"}),
+    ([0, 1], [[.5, .9], [.2, .8]], "multiclass", {"log_loss", "brier", "calibration_error", "mcc"}),
+    ([0, 1], [[-1., 2.], [.2, .8]], "multiclass", {"log_loss", "brier", "calibration_error", "mcc"}),
     ([0, 2], [[.5, .3, .2], [.1, .1, .8]], "multiclass", set()),      # a class that does not occur is left out of the means
     ([3., 3.], [1., 2.], "regression", {"r2"}), ([.1, .1, .1], [1., 2., 3.], "regression", {"r2"}), ([0., 3.], [1., 2.], "regression", {"mape"}), ([5.], [5.], "regression", {"r2"}),
 ])
@@ -244,6 +265,36 @@ def test_a_metric_of_ones_own_judges_numbers_too(monkeypatch):
 
 def test_a_class_that_a_model_does_not_know_gets_nothing():
     assert by_class(np.array([[.9, .1]]), ["b", "c"], ["a", "b", "c"]).tolist() == [[0, .9, .1]] and by_class(np.array([[.9, .1]]), [2, 0], [0, 1]).tolist() == [[.1, 0]]
+
+
+def test_groups_of_the_calibration_error_are_scikit_learns_quantiles():
+    from sklearn.calibration import calibration_curve
+    rng = np.random.default_rng(0)
+    score = rng.random(15*70)
+    y = rng.random(len(score)) < score**1.5
+    came_true, said = calibration_curve(y, score, n_bins=15, strategy="quantile")
+    assert measure(y, score, metrics=["calibration_error"])["calibration_error"] == pytest.approx(abs(came_true - said).mean(), rel=1e-9)
+    assert np.bincount(neighbours(score, np.ones(len(score)))).tolist() == [70]*15
+
+
+def test_groups_weigh_about_the_same_and_keep_equal_scores_together():
+    score, weight = np.repeat([.1, .2, .3, .4], 25), np.repeat([1., 3., 0., 2.], 25)
+    assert neighbours(score, weight, 2).tolist() == [0]*50 + [1]*50 and neighbours(score, weight, 3).tolist() == neighbours(score, weight, 2).tolist()
+    assert set(neighbours(np.full(9, .5), np.ones(9))) == {0} and neighbours(np.arange(4.), np.ones(4)).tolist() == [0, 1, 2, 3]
+
+
+def test_the_calibration_error_of_resamples_keeps_the_groups():
+    rng = np.random.default_rng(1)
+    score, block = rng.random(600), rng.integers(0, 6, 600)
+    y, weights = rng.random(600) < score, rng.integers(0, 3, (4, 6)).astype(float)
+    group = neighbours(score, np.ones(600))
+    by_hand = [sum(abs((times*(y - score))[group == g].sum()) for g in range(15))/times.sum() for times in weights[:, block]]
+    np.testing.assert_allclose(resampled(y, score, .5, block, weights, metrics=["calibration_error"])["calibration_error"], by_hand, rtol=1e-12)
+
+
+def test_what_is_read_first_is_known():
+    assert set(LEADING) == set(TASKS) and all(set(LEADING[task]) <= set(of_task(task)) and HEADLINE[task] in LEADING[task] and len(LEADING[task]) <= 8 for task in TASKS)
+    assert title("mcc") == "MCC" and title("my own") == "my own"
 
 
 def test_confusion():

@@ -43,10 +43,26 @@ def test_threshold_lies_between_scores_and_is_short():
     assert choose_threshold([0, 1], [-3., -2.]).value == -2.5
 
 
-@pytest.mark.parametrize("goal", ["f2", "precision", "precision=80%", "precision=0", "recall=1.5", "cost=2", "", "recall=nan"])
+@pytest.mark.parametrize("goal", ["f2", "precision", "precision=80%", "precision=0", "recall=1.5", "cost=2", "", "recall=nan", "nan", "inf", "0.5=", "cost()", "cost(miss=0)", "cost(miss=-1)", "cost(mis=5)", "cost(miss=5", "cost(miss=5, miss=4)", "cost(miss=inf)", "f1=0.5"])
 def test_goals_that_are_not_understood(goal):
     with pytest.raises(ParameterError, match="not understood"): choose_threshold([0, 1], [.1, .2], goal)
 
 
 def test_no_threshold_without_positives():
     with pytest.raises(DataError, match="None of the 2 rows"): choose_threshold([0, 0], [.1, .2])
+
+
+def test_a_number_is_taken_as_it_is():
+    y, score = np.array([0, 0, 1, 1]), np.array([.1, .6, .4, .9])
+    found = choose_threshold(y, score, "0.5")
+    assert found == (0.5, True, "0.5, as told: precision 0.500, recall 0.500, F1 0.500 on 4 rows.") and choose_threshold(y, score, 0.5) == found and choose_threshold(y, score, "-2e-1").value == -.2
+    assert choose_threshold([0, 0], [.1, .2], "0.5").sentence == "0.5, as told: precision undefined, recall undefined, F1 undefined on 2 rows."  # nothing is chosen, so no positive row is needed
+
+
+def test_prices_may_stand_in_the_goal():
+    rng = np.random.default_rng(0)
+    score = rng.random(300)
+    y = rng.random(300) < score
+    for goal, prices in (("cost(miss=5, false_alarm=2)", (5, 2)), ("cost(false_alarm=0.5)", (1, .5)), ("cost( miss = 3 )", (3, 1)), ("cost", (1, 1))):
+        assert choose_threshold(y, score, goal) == choose_threshold(y, score, "cost", cost_miss=prices[0], cost_false_alarm=prices[1]), goal
+    assert "5 a miss and 2 a false alarm" in choose_threshold(y, score, "cost(miss=5, false_alarm=2)").sentence

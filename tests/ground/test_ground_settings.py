@@ -2,7 +2,7 @@
 import pytest
 
 from model_ops.errors import SettingsError
-from model_ops.settings import KEYS, Settings, find_root
+from model_ops.settings import KEYS, Settings, find_root, trusted_names
 
 
 @pytest.fixture
@@ -33,8 +33,10 @@ def test_the_root_is_found_upwards_and_nbdev_settings_are_not_mistaken(book, mon
 @pytest.mark.parametrize("section, key", KEYS)
 def test_the_environment_wins_for_every_key(book, monkeypatch, section, key):
     attribute = KEYS[section, key][0]
-    monkeypatch.setenv(f"MODEL_OPS_{section}_{key}".upper(), "/elsewhere")
-    assert str(getattr(Settings.load(book), attribute)) == "/elsewhere"
+    value, read = ("book, tools", ("book", "tools")) if attribute == "trusted" else ("/elsewhere", "/elsewhere")
+    monkeypatch.setenv(f"MODEL_OPS_{section}_{key}".upper(), value)
+    found = getattr(Settings.load(book), attribute)
+    assert (found if attribute == "trusted" else str(found)) == read
 
 
 def test_mlflows_own_variable_is_heard(book, monkeypatch):
@@ -44,9 +46,16 @@ def test_mlflows_own_variable_is_heard(book, monkeypatch):
 
 @pytest.mark.parametrize("text, said", [
     ("[workbook]\nnaem = x", "workbook.name"), ("[workbok]\n[workbook]\n[trackin]\nuri = x", "tracking.uri"), ("[workbook]\n[ledger]\nurl = postgresql://me:secret@host/db", "password"),
+    ("[workbook]\n[package]\ntrusted = book, os", "'os'"), ("[workbook]\n[package]\ntrusted = ../book", "'../book'"), ("[workbook]\n[package]\ntrusted = book.features", "without dots"),
     ("[workbook]\n[ledger]\nurl = env:NOT_SET_ANYWHERE", "NOT_SET_ANYWHERE"), ("[workbook]\nname = a\nname = b", "already exists")])
 def test_what_is_wrong_is_named_and_no_secret_is_shown(book, text, said):
     (book / "settings.ini").write_text(text)
     with pytest.raises(SettingsError) as e:
         Settings.load(book)
     assert said in str(e.value) and "secret" not in str(e.value).replace("A secret is", "")
+
+
+def test_trust_is_nobodys_by_default_and_the_environment_gives_it_outside_too(book, monkeypatch):
+    assert Settings.load(book).trusted == () == trusted_names()
+    monkeypatch.setenv("MODEL_OPS_PACKAGE_TRUSTED", "book")
+    assert Settings.load(book).trusted == ("book",) == trusted_names()

@@ -19,12 +19,15 @@ def estimators():
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.compose import make_column_transformer
     from sklearn.ensemble import AdaBoostClassifier, ExtraTreesClassifier, GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier, StackingClassifier, VotingClassifier
+    from sklearn.feature_selection import RFE, RFECV, GenericUnivariateSelect, SelectFdr, SelectFromModel, SelectKBest, SelectPercentile, chi2, f_classif, f_regression, mutual_info_classif
+    from sklearn.frozen import FrozenEstimator
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression, SGDClassifier
+    from sklearn.linear_model import LogisticRegression, PassiveAggressiveRegressor, Perceptron, SGDClassifier
     from sklearn.naive_bayes import GaussianNB
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, PolynomialFeatures, StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, PolynomialFeatures, StandardScaler, TargetEncoder
     from sklearn.svm import SVC
     from sklearn.tree import DecisionTreeClassifier
     return [
@@ -34,6 +37,11 @@ def estimators():
         CalibratedClassifierCV(LogisticRegression(), cv=2), VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())]), StackingClassifier([("a", GaussianNB())], cv=2),
         make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown="ignore"), [2]), (make_pipeline(SimpleImputer(), StandardScaler()), [0, 1, 3])), LogisticRegression()),
         make_pipeline(FunctionTransformer(np.log1p), PolynomialFeatures(), KBinsDiscretizer(3), LogisticRegression()),
+        *(make_pipeline(select, LogisticRegression()) for select in (SelectKBest(f_classif, k=2), SelectKBest(chi2, k=2), SelectPercentile(mutual_info_classif), SelectFdr(f_regression), SelectFromModel(LogisticRegression()),
+                                                                     RFE(LogisticRegression()), RFECV(LogisticRegression(), cv=2), GenericUnivariateSelect(f_classif))),
+        KNeighborsClassifier(algorithm="brute"), KNeighborsRegressor(algorithm="brute", weights="distance"), make_pipeline(TargetEncoder(random_state=0), LogisticRegression()),
+        *(CalibratedClassifierCV(FrozenEstimator(LogisticRegression().fit(X, y)), method=method) for method in ("sigmoid", "isotonic", "temperature")),
+        Perceptron(), PassiveAggressiveRegressor(max_iter=5, tol=None),
     ]
 
 
@@ -44,7 +52,7 @@ def forest():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("i", range(17))
+@pytest.mark.parametrize("i", range(33))
 def test_a_model_comes_back_as_it_was(i):
     A = X.copy()
     A[:, 2] = (A[:, 2] * 3).astype(int)
@@ -61,6 +69,14 @@ def test_every_name_on_the_list_exists():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             assert hasattr(importlib.import_module(module), attribute), name
+
+
+@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree", "auto"])
+def test_neighbours_are_kept_without_their_search_tree(algorithm):
+    from sklearn.neighbors import KNeighborsClassifier
+    model = KNeighborsClassifier(algorithm=algorithm).fit(X, y)
+    again = trusted.load(trusted.dump(model))
+    assert model._tree is not None and again._tree is None and np.allclose(again.predict_proba(X), model.predict_proba(X))
 
 
 def test_padding_between_the_fields_of_a_record_is_zeroed():
@@ -96,7 +112,7 @@ EVIL = [
     {"__class__": "methodcaller", "__module__": "operator", "__loader__": "OperatorFuncNode", "attrs": {"__class__": "tuple", "__module__": "builtins", "__loader__": "TupleNode", "content": []}},
     {"__class__": "Path", "__module__": "pathlib", "__loader__": "ConstructorFromReduceNode", "content": {"__class__": "tuple", "__module__": "builtins", "__loader__": "TupleNode", "content": []}},
     {"__class__": "int", "__module__": "builtins", "__loader__": "CachedNode", "__id__": 1},
-    {"__class__": "KNeighborsClassifier", "__module__": "sklearn.neighbors._classification", "__loader__": "ObjectNode", "content": None},
+    {"__class__": "KDTree", "__module__": "sklearn.neighbors._kd_tree", "__loader__": "ObjectNode", "content": None},
 ]
 
 

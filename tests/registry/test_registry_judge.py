@@ -37,7 +37,7 @@ def test_a_person_may_approve_whatever_the_gates_said(book, outcome, before):
     done = say(book, "approve", "Ada L.", "A new airport\n opens.")
     entry = done.entry
     assert (done.outcome, entry.kind, entry.who, entry.why, entry.champion, entry.opponent) == ("approved", "approve", "Ada L.", "A new airport opens.", second, first)
-    assert entry.evidence["gates"] == {"outcome": outcome, "fail": [], "not enough data": []} and entry.evidence["records"] == {"evaluation": "e"*64}
+    assert entry.evidence["gates"] == {"outcome": outcome, "pass": [], "fail": [], "not enough data": []} and entry.evidence["records"] == {"evaluation": "e"*64}
     assert book.champion() == second and book.aliases() == {"champion": second} and book.ledger.version(second) == 2
     assert book.apply().outcome == "applied before" and book.champion() == second
     assert say(book, "approve", "Ada L.", "again").outcome == "nothing to do" and kinds(book).count("approve") == 1

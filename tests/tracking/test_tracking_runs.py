@@ -5,7 +5,7 @@ import pytest
 from model_ops.errors import TrackingError
 from model_ops.settings import Settings
 from model_ops.tracking import runs as module
-from model_ops.tracking.runs import log_run, ready, runs
+from model_ops.tracking.runs import log_run, log_trials, ready, runs
 
 def workbook(folder: Path, **environment) -> Settings:
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +49,20 @@ def test_a_logged_run_is_quick(settings, tmp_path):
         log_run(settings, step="quick", params={f"p{i}": i for i in range(20)}, metrics={f"m{i}": i for i in range(20)}, artifacts=[tmp_path/"model"])
         times.append(time.perf_counter() - start)
     assert sorted(times)[2] < 1  # 0.03 s on an idle machine
+
+def test_trials_are_nested_in_order_and_leave_the_history_alone(settings):
+    parent, before = log_run(settings, step="searched"), len(runs(settings, n=1000))
+    trials = [dict(name=f"trial {i}", params={"rate": i/10, "family": "tree"}, metrics={"log_loss": 1 - i/10, "undefined": None}, tags={"model_ops.state": "complete"}, seconds=10.0, status="KILLED" if i == 2 else "FINISHED") for i in range(5)]
+    ids = log_trials(settings, parent, iter(trials))
+    found = runs(settings, tags={"mlflow.parentRunId": parent}, n=100)[::-1]
+    assert [r.run_id for r in found] == ids and [r.tags["mlflow.runName"] for r in found] == [t["name"] for t in trials]
+    assert (found[3].params, found[3].metrics, found[2].status, found[0].step) == ({"rate": "0.3", "family": "tree"}, {"log_loss": pytest.approx(.7)}, "KILLED", "")
+    assert (found[1].started - found[0].started).total_seconds() == pytest.approx(10, abs=.01) and found[0].tags["model_ops.state"] == "complete"
+    assert len(runs(settings, n=1000)) == before and len(runs(settings, "searched")) == 1 and log_trials(settings, parent, []) == []
+
+def test_a_trial_of_an_unknown_run_or_with_an_unknown_key_is_told(settings):
+    with pytest.raises(TrackingError): log_trials(settings, "0"*32, [dict(name="a")])
+    with pytest.raises(TrackingError, match="'param'"): log_trials(settings, log_run(settings, step="searched"), [dict(name="a", param={})])
 
 def test_a_missing_artifact_writes_nothing(settings):
     before = len(runs(settings, n=1000))
