@@ -88,7 +88,7 @@ class Inventory(Record):
     ) -> str:
         "For a terminal."
         rows = [[p.digest[:12], f"version {p.version}" if p.version else "no version", p.named, p.state, space(p.size)] for p in self.packages]
-        lines = [f"  {'  '.join(cell.ljust(w) for cell, w in zip(row, [max(map(len, c)) for c in zip(*rows)]))}".rstrip() for row in rows]
+        lines = [f"  {'  '.join(cell.ljust(w) for cell, w in zip(row, [max(map(len, c)) for c in zip(*rows, strict=True)], strict=True))}".rstrip() for row in rows]
         bad = [line for p in self.packages if p.state != "sound" for line in textwrap.wrap(f"{p.called}: {p.why}", width, subsequent_indent="  ")]
         return "\n".join([*textwrap.wrap(self.summary, width), *([""] if lines else []), *lines, *([""] if bad else []), *bad])
 

@@ -328,7 +328,7 @@ _STORY = {"versions": "ledger_versions", "entries": "ledger_entries"}  # what a 
 
 def _beyond(mine: list[dict], theirs: list[dict], what: str) -> list[dict]:
     "The rows that another ledger has after ours; raises `LedgerError` where one of those before them differs."
-    for number, (here, there) in enumerate(zip(mine, theirs), 1):
+    for number, (here, there) in enumerate(zip(mine, theirs, strict=False), 1):
         if here != there: raise LedgerError(f"The two ledgers tell different stories: of their {what} number {number} differs.", "Nothing was changed.", "A ledger only follows one that began as it did.", number=number)
     return theirs[len(mine):]
 
