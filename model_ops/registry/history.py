@@ -66,7 +66,7 @@ def reigns(
         if entry.champion != (begins[-1].champion if begins else None): begins.append(entry)
     ends = [entry.at for entry in begins[1:]] + [None]
     return [Reign(version=number.get(e.champion), digest=e.champion, since=e.at, until=until, seconds=max(0.0, ((_moment(until) if until else now) - _moment(e.at)).total_seconds()), entry=e.seq, kind=e.kind, who=e.who, why=e.why)
-            for e, until in zip(begins, ends, strict=True)][::-1]
+            for e, until in zip(begins, ends, strict=False)][::-1]
 
 def _moment(at: str) -> datetime: return datetime.fromisoformat(at)
 

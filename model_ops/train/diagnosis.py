@@ -216,9 +216,6 @@ def diagnose(
     windows, losses = _windows(bench, says, X_test, y_test, blocks_test, unit, seed)
     result = dict(task=task, metric=bench.headline, target=target, noun=noun, estimator=" ".join(repr(model).split()) if model is not None else "", windows=windows, drop=losses[0], shift=losses[1] if len(losses) > 1 else None)
 
-    curve = ladder = None
-    if model is None: clock.skipped.append("Whether the model is too free, what more data would bring, and the luck of training are not known: it cannot be fitted again, because the package holds no scikit-learn model.")
-    else: ladder = clock.part("Simpler and richer settings", lambda: validation_curve(bench, full=model, most=rows, seed=seed, enough=clock.spent), many=True)
     looks = list(looks) or clock.part("The importance of columns", lambda: importance(says, X_validation, np.asarray(y_validation), columns, metric=bench.headline, task=task, repeats=3, rows=2_000, seed=seed)) or []
     raw = {c: frame_validation[c].to_numpy() for c in dict.fromkeys(columns) if c in frame_validation.columns} if frame_validation is not None else {name: X_validation[:, j] for j, name in enumerate(names)}
     loss = np.sqrt(row_loss(y_validation, said, task)) if task == "regression" else row_loss(y_validation, said, task)
@@ -231,7 +228,9 @@ def diagnose(
     result["dependence"] = clock.part("Partial dependence", lambda: _dependence(bench, says, looks, names, kinds, columns, labels, categories or {}, seed)) or []
     result["explanations"] = clock.part("Explanations of single predictions", lambda: _explained(bench, says, said, columns, frame_validation, labels, target, seed), many=True) or []
     result["robustness"] = clock.part("Robustness", lambda: robustness(says, X_validation, y_validation, columns, kinds, task=task, metric=bench.headline, threshold=threshold, blocks=blocks_validation, unit=unit, rows=2_500, seed=seed))
-    luck = None
+    curve = ladder = luck = None
+    if model is None: clock.skipped.append("Whether the model is too free, what more data would bring, and the luck of training are not known: it cannot be fitted again, because the package holds no scikit-learn model.")
+    else: ladder = clock.part("Simpler and richer settings", lambda: validation_curve(bench, full=model, most=rows, seed=seed, enough=clock.spent), many=True)
     if model is not None:
         curve = clock.part("The learning curve", lambda: learning_curve(bench, sizes=learning_sizes(len(X), rows, 1 if blocks is None else len(X)/len(np.unique(blocks))), repeats=repeats, full=model, unit=unit, seed=seed, enough=clock.spent))
         luck, result["costs"], apart = clock.part("The luck of training", lambda: _noise(bench, rows, repeats, clock, seed)) or (None, [], None)

@@ -32,7 +32,7 @@ class Fitting(BaseModel):
     calibrate: Literal["", "sigmoid", "isotonic"] = ""  # scores to chances, on rows held out
     early_stopping: int = Field(default=0, ge=0)      # rounds without gain on rows held out, until the fit stops; 0: never
     held_out: float = Field(default=0.1, gt=0, lt=0.5)  # share of the blocks held out for each of the two
-    checkpoint_every: float = Field(default=60, ge=0) # seconds between two states on disk; 0: none
+    checkpoint_every: float = Field(default=0, ge=0)  # seconds between two states on disk of a long fit, which then grows in pieces and takes up to twice as long; 0: none
 
     def check(self,
         model,      # an unfitted estimator or pipeline

@@ -113,6 +113,7 @@ def test_without_trust_it_is_not_written_either(tmp_path, book, own, write, monk
     assert write(tmp_path / "p", own).code
 
 
+@pytest.mark.slow
 def test_a_server_needs_the_package_only(tmp_path, book, own, write):
     name, _ = book
     write(tmp_path / "p", own, trusted=[name])
@@ -192,6 +193,7 @@ def test_an_import_that_would_be_missing_later_is_found_out(tmp_path, book, own,
     assert list(write(tmp_path / "p", own, trusted=[name, f"stray_{name}"]).code)[-1] == f"code/stray_{name}.py"
 
 
+@pytest.mark.slow
 def test_an_estimator_of_ones_own(tmp_path, book, make_case, write):
     name, _ = book
     (tmp_path / "src" / name / "models.py").write_text(

@@ -79,6 +79,7 @@ def test_whoever_is_accepted_hands_its_share_on(found):
         handed, left = share if c.accepted else 0, left/2
 
 
+@pytest.mark.slow
 def test_a_tree_that_knows_its_rows_by_heart_gets_better():
     from sklearn.tree import DecisionTreeClassifier
     X, z = rows(4000)

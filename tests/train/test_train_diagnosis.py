@@ -91,6 +91,7 @@ def test_the_same_seed_gives_the_same_diagnosis_but_for_the_time():
     assert still(_diagnosed(n=600)) == still(_diagnosed(n=600))
 
 
+@pytest.mark.slow
 def test_what_there_is_no_time_for_is_said():
     found = _diagnosed(seconds=1e-6)
     assert found.curve is None and found.noise is None and len(found.skipped) >= 6 and all("left out" in line or "not tried" in line for line in found.skipped)
