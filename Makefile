@@ -21,7 +21,7 @@ test: $(READY) lint notebooks ## everything that is quick (under 5 minutes on 2 
 	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the whole pipeline, the wheel, JupyterLab in a browser, simulations
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 lint: $(READY)
 	@$(BIN)/python scripts/in_sync.py

@@ -94,6 +94,7 @@ def write_package(
     loss_model=None,                      # of a regression: reads float32 [n, k + 1], the prediction last, and predicts its absolute error
     importance: dict[str, float] | None = None,  # by raw column: what the metric loses without it
     params: dict | None = None,           # what the step was told
+    commit: str = "",                     # of the workbook's repository, as people shall find it; no part of the identity
     windows: dict[str, dict] | None = None,  # by name: rows, from, to, digest
     metrics: dict[str, float] | None = None, # on the validation window; kept to six digits
     tolerance: float = 1e-5,              # difference of one probability that counts as equal
@@ -113,7 +114,7 @@ def write_package(
     conversion = convert(model, X, tolerance=tolerance) if onnx is None else given(onnx, X, model, tolerance=tolerance, columns=max(1, len(contract.classes)))
     loss = _loss(loss_model, conversion, model, X, contract, tolerance)
     origin = Origin(estimator=estimator or (_named(model) if model is not None else "ONNX"), params=params or {}, windows={n: Window(**w) for n, w in (windows or {}).items()},
-                    metrics={n: significant(v) for n, v in (metrics or {}).items()})
+                    metrics={n: significant(v) for n, v in (metrics or {}).items()}, commit=commit)
     manifest = _manifest(contract, threshold, profile, scores, loss, importance or {}, conversion, origin, needs)
     contents = {**({"model.skops": skops} if skops else {}), **code, "contract.json": contract.to_json().encode(), **({"model.onnx": conversion.onnx} if conversion.onnx else {}),
                 **{f"{part}.json": record.to_json().encode() for part, record in (("profile", profile), ("scores", scores)) if record},

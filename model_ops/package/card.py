@@ -85,7 +85,7 @@ def came(
     "How it came to be."
     span = lambda w: f", from {w.start} up to {w.end}" if w.start is not None else ""
     windows = [[f"{name.capitalize()} window: {w.rows:,} rows{span(w)}."] for name, w in manifest.origin.windows.items()]
-    told = ", ".join(f"{k} = {v}" for k, v in manifest.origin.params.items())
+    told = ", ".join(f"{k} = {v}" for k, v in manifest.origin.params.items() if v not in ({}, [], ""))
     return [*windows, ["Estimator: ", code(manifest.origin.estimator), "."], *([["Told: ", code(told), "."]] if told else []),
             ["Predicts with ONNX Runtime." + (f" {manifest.parity.summary}" if manifest.parity else "") if manifest.format == "onnx" else f"Predicts with scikit-learn: {manifest.reason}"]]
 

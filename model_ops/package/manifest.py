@@ -48,6 +48,7 @@ class Origin(BaseModel):
     params: dict[str, bool | int | float | str | list | dict | None] = {}  # what the step was told
     windows: dict[str, Window] = {}                                  # by name: train, validation
     metrics: dict[str, float | None] = {}                            # on the validation window
+    commit: str = ""                                                # of the workbook's repository; empty where it is not known
 
 # %% ../../nbs/package/manifest.ipynb #a6ca3252
 FILES = ("model.onnx", "model.skops", "contract.json", "profile.json", "scores.json", "loss.onnx", "loss.skops", "card.md", "MLmodel", "requirements.txt")
@@ -77,7 +78,7 @@ class Manifest(Record):
     @property
     def model(self) -> str:
         "What names the model itself."
-        return f"onnx:{self.files['model.onnx'].sha256}" if self.format == "onnx" else f"recipe:{digest_json(self.origin.model_dump(exclude={'metrics'}))}"
+        return f"onnx:{self.files['model.onnx'].sha256}" if self.format == "onnx" else f"recipe:{digest_json(self.origin.model_dump(exclude={'metrics', 'commit'}))}"
 
     @property
     def code(self) -> dict[str, str]:
@@ -100,6 +101,7 @@ class Manifest(Record):
         facts = [["package", el("code", self.digest[:12])], ["predicts with", "ONNX Runtime" if self.format == "onnx" else "scikit-learn"],
                  ["agreement", self.parity.summary if self.parity else "–"], ["estimator", el("code", self.origin.estimator)],
                  *([["code of its own", el("code", ", ".join(map(module_of, self.code)))]] if self.code else []),
+                 *([["commit", el("code", self.origin.commit)]] if self.origin.commit else []),
                  *([f"{window} window", f"{w.rows:,} rows" + (f", {w.start} to {w.end}" if w.start is not None else "")] for window, w in self.origin.windows.items())]
         return el("div", super().display(), el("p", badge("no ONNX", "open"), " ", self.reason) if self.reason else None, table(facts, ["", ""]),
                   el("details", el("summary", f"{len(self.inputs)} columns, {len(self.files)} files"),

@@ -166,8 +166,6 @@ class Training(Record):
     calibration: Calibration | None = None     # of the scores
     search: dict | None = None                 # the record of a search
     compression: dict | None = None            # the record of a compression
-    seconds: float | None = None               # that the fit took
-    peak_mb: float | None = None               # memory that it took at most
 
     def model_post_init(self, context) -> None:
         self.metric = self.metric or HEADLINE[self.task]
@@ -192,12 +190,8 @@ def _summary(t: Training) -> str:
 
 def _validation(t: Training) -> Iterator[Markup]:
     if t.validation: yield table([[_title(name), value] for name, value in t.validation.items()], ["on the validation window", ""])
-    facts = [f"Threshold {t.threshold_why}" if t.threshold_why else (f"Threshold {number(t.threshold)}." if t.threshold is not None else ""), t.parity, f"Package {t.package[:12]}." if t.package else "", _effort(t)]
+    facts = [f"Threshold {t.threshold_why}" if t.threshold_why else (f"Threshold {number(t.threshold)}." if t.threshold is not None else ""), t.parity, f"Package {t.package[:12]}." if t.package else ""]
     yield el("p", " ".join(filter(None, facts)), class_="muted")
-
-def _effort(t: Training) -> str:
-    "How long the fit took, and how much memory."
-    return f"The fit took {rough(t.seconds)} s{f' and at most {t.peak_mb:,.0f} MB' if t.peak_mb else ''}." if t.seconds else ""
 
 def _ordered(t: Training) -> bool: return any(f.start for f in t.folds)
 

@@ -144,6 +144,13 @@ class Step:
         return self.how == "by hand"
 
     @property
+    def commit(self) -> str:
+        "The commit that the workbook stands at, and whether it was changed since; empty outside git."
+        from model_ops.workbook.pipeline import provenance
+        found = provenance(self.settings.root)
+        return found.get("commit", "") + (" with changes" if found.get("dirty") == "yes" else "")
+
+    @property
     def _base(self) -> Path: return self.settings.root/"scratch"/(self.name if self.by_hand else f".{self.name}")
 
     def read(self,

@@ -10,7 +10,7 @@ from lab_server import IN_A_BROWSER, address, browser, last_cell, line, open_not
 from model_ops.workbook import lab
 
 pytestmark = IN_A_BROWSER
-SMALL_TREES = '"small_trees": lambda: HistGradientBoostingClassifier(max_iter=max_iter, max_leaf_nodes=4, random_state=seed),'
+SMALL_TREES = '"small_trees": HistGradientBoostingClassifier(max_iter=max_iter, max_leaf_nodes=4, random_state=seed),'
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_changed_recipe_is_run_compared_and_saved(page, address, book):
         time.sleep(0.2)
     assert book.git("status", "--porcelain") == "M nbs/steps/train.ipynb"
     changes = [row for row in book.git("diff").splitlines() if row[:1] in "+-" and row[:3] not in ("+++", "---")]
-    assert changes == ['-estimator: str = "hist_gradient_boosting"  # a key of the recipes below', '+estimator: str = "small_trees"  # a key of the recipes below', f"+    {SMALL_TREES}"]
+    assert changes == ['-estimator: str = "hist_gradient_boosting"  # a recipe below, an estimator of scikit-learn by name, or "imported/…"', '+estimator: str = "small_trees"  # a key of the recipes below', f"+    {SMALL_TREES}"]
     assert book.git("diff", "--no-textconv", "--numstat").split() == ["2", "1", "nbs/steps/train.ipynb"]
     assert book.outputs() == before
     assert json.loads((book.root/"scratch/train/records/train.json").read_text())["params"]["estimator"] == "small_trees"
