@@ -77,6 +77,18 @@ def _write_parquet(slices: Iterator[pl.DataFrame], out: Path) -> None:
 
 WRITERS = {".csv": _write_csv, ".parquet": _write_parquet}
 
+# %% ../../nbs/package/batch.ipynb #27a62594
+def _needed(contract: Contract, lazy: pl.LazyFrame) -> pl.LazyFrame:
+    "The features and the columns that come along; all where none of them is there, for the message that says so."
+    names = [n for n in lazy.collect_schema().names() if n in contract.columns and contract.columns[n].role in ("feature", *_KEPT)]
+    return lazy.select(names) if names else lazy
+
+def _frames(lazy: pl.LazyFrame, source: Path, total: int, rows: int) -> Iterator[pl.DataFrame]:
+    "The table in slices of so many rows."
+    with open(source, "rb") as file: indexed = file.read(4) in (b"PAR1", b"ARRO")
+    if indexed: return (lazy.slice(start, rows).collect(engine="streaming") for start in range(0, total, rows))
+    return lazy.collect_batches(chunk_size=rows, maintain_order=True)
+
 # %% ../../nbs/package/batch.ipynb #1ac64fe2
 @dataclass(frozen=True)
 class Batch:
@@ -104,12 +116,13 @@ def predict_file(
     source, out = Path(source), Path(out)
     if out.suffix.lower() not in WRITERS: raise DataError(f"{out.name} cannot be written.", f"Predictions go to {' or '.join(WRITERS)}.", "Choose another name for the output.")
     if out.exists() and out.samefile(source): raise DataError(f"{out} is the source itself.", "The predictions go to another file.")
-    predictor, lazy = Predictor.open(folder), scan(source)
+    predictor = Predictor.open(folder)
+    lazy = _needed(predictor.contract, scan(source))
     judged, reports, total = _features(predictor.contract), [], lazy.select(pl.len()).collect(engine="streaming").item()
     if not total: raise DataError(f"{source.name} has no rows.", "At least one is needed.")
     def slices() -> Iterator[pl.DataFrame]:
         done = 0
-        for frame in lazy.collect_batches(chunk_size=batch_rows, maintain_order=True):
+        for frame in _frames(lazy, source, total, batch_rows):
             table, report = _score(predictor, judged, frame, done)
             reports.append(report)
             done += frame.height

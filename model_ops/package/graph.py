@@ -6,6 +6,7 @@
 __all__ = ['DOMAINS', 'check_graph', 'names_elsewhere', 'canonical', 'open_session']
 
 # %% ../../nbs/package/graph.ipynb #3880f205
+import os
 from collections.abc import Iterator
 from ..errors import PackageError
 
@@ -78,6 +79,7 @@ def open_session(
     onnx: bytes,  # the model
 ):
     "An ONNX Runtime session; safe to call from several threads at once."
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 1, 1, 3

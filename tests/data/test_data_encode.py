@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 from model_ops.data.contract import Column, Contract, enforce
-from model_ops.data.encode import Encoder, encode, inputs, target
+from model_ops.data.encode import as_float32, Encoder, encode, inputs, target
 from model_ops.data.values import read_column, reader
 from model_ops.errors import ContractError, DataError
 
@@ -80,6 +80,35 @@ def test_one_value_and_a_column_are_read_alike(dtype, zone, value):
     column, unread = read_column(pl.Series("x", [value]), dtype, zone)
     assert (unread is not None) == (alone is ValueError)
     if alone is not ValueError: assert column.to_list() == [alone]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(list(FULL.features)), odd | st.sampled_from([*LEVELS, [1], {}, 2**63, -2**63 - 1, 0.5, -0.0, 3.4028235677973366e38, 3.4028235677973362e38])), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=300)
+def test_all_at_once_and_one_by_one_are_alike(rows):
+    encoder = Encoder(FULL.model_copy(update={"severities": FULL.severities | {"presence": "warn"}}))
+    def outcome(run, table):
+        try: return run(table).tobytes()
+        except ContractError as e: return e.column, e.row, repr(e.value)
+    expected = outcome(lambda table: as_float32(encoder._one_by_one(table)), rows)
+    assert outcome(encoder.rows, rows) == expected
+    columns = {name: [row.get(name) for row in rows] for name in FULL.features}
+    by_column = outcome(lambda table: encoder(table).X, columns)
+    assert (by_column == expected) if isinstance(expected, bytes) else isinstance(by_column, tuple)
+
+
+@pytest.mark.parametrize("values", [np.array([1, 2], dtype=np.uint8), np.array([1, 2], dtype=object), np.array([1.0, 2.0], dtype=np.float32), np.array([1, 2, 3])[::2]], ids=lambda values: str(values.dtype))
+def test_arrays_as_columns(values):
+    contract = make(i=Column(dtype="integer"), c=Column(dtype="category", categories=["a"]))
+    assert encode(contract, {"i": values, "c": np.array(["a", "b"])}).X.tolist() == [[float(values[0]), 0], [float(values[1]), -1]]
+    for odd in (np.array([1.5, 2]), np.array([True, False]), np.array([2**63, 1], dtype=np.uint64)):
+        with pytest.raises(ContractError, match="Column 'i', row 0"): encode(contract, {"i": odd, "c": ["a", "b"]})
+
+
+def test_a_value_that_python_cannot_write_is_refused_all_the_same():
+    deep = []
+    for _ in range(5000): deep = [deep]
+    for value in (deep, 10**5000):
+        with pytest.raises(ContractError, match="row 0: a (list|int) cannot be read as integer"): encode(make(i=Column(dtype="integer")), [{"i": value}])
 
 
 @pytest.mark.parametrize("value, code", [("Köln", 1), ("", 2), ("new", -1), (None, np.nan), (np.str_("a"), 4), (pd.NA, np.nan), (float("nan"), np.nan)])

@@ -1,4 +1,6 @@
 """Files in, files out: every row keeps its place, and nothing is half-written."""
+import subprocess
+import sys
 import numpy as np
 import polars as pl
 import pytest
@@ -104,3 +106,24 @@ def test_a_damaged_package_predicts_nothing(package, source, tmp_path):
 
 
 def test_an_empty_report_is_one(): assert merge([Violations(rows=3), Violations(rows=4)]).rows == 7
+
+
+PEAK = """
+import resource, sys
+from model_ops.package.batch import predict_file
+done = predict_file(*sys.argv[1:4], batch_rows=20_000)
+print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_file(package, tmp_path, boosted):
+    part = pl.concat([boosted.frame.drop("late")] * 100)
+    peaks = []
+    for times in (1, 12):  # 150,000 and 1,800,000 rows; as one frame the second would be about 120 MB larger than the first
+        pl.concat([part] * times).with_columns(number=pl.int_range(150_000 * times)).write_parquet(tmp_path / "rows.parquet", row_group_size=50_000)
+        done = subprocess.run([sys.executable, "-c", PEAK, package, tmp_path / "rows.parquet", tmp_path / "out.parquet"], capture_output=True, text=True, check=True)
+        rows, peak = map(float, done.stdout.split())
+        peaks.append(peak)
+        assert rows == 150_000 * times
+    assert peaks[1] - peaks[0] < 60, peaks
