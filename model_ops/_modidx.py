@@ -2175,6 +2175,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'model_ops/predictions/settle.py'),
                                               'model_ops.predictions.settle._quiet': ( 'predictions/settle.html#_quiet',
                                                                                        'model_ops/predictions/settle.py'),
+                                              'model_ops.predictions.settle._said': ( 'predictions/settle.html#_said',
+                                                                                      'model_ops/predictions/settle.py'),
                                               'model_ops.predictions.settle._sealed': ( 'predictions/settle.html#_sealed',
                                                                                         'model_ops/predictions/settle.py'),
                                               'model_ops.predictions.settle._summed': ( 'predictions/settle.html#_summed',

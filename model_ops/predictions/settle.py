@@ -210,6 +210,10 @@ def lead(
             stop.wait(every)
 
 # %% ../../nbs/predictions/settle.ipynb #2007d853
+def _said(sentence: str) -> None:
+    "Print it, if anybody reads."
+    with suppress(BrokenPipeError): print(sentence, flush=True)
+
 def main() -> None:
     "`python -m model_ops.predictions.settle FOLDER`: lead until SIGTERM, or until whoever started it has closed the pipe between them."
     words = argparse.ArgumentParser(prog="python -m model_ops.predictions.settle", description="Move journals into the prediction log, until SIGTERM.")
@@ -218,11 +222,13 @@ def main() -> None:
         words.add_argument(f"--{name}", type=float, default=default, help=f"{meaning} ({default:g})")
     words.add_argument("--until-eof", action="store_true", help="end when the standard input does: its owner is gone")
     told, stop = words.parse_args(), threading.Event()
+    os.nice(19)  # whoever answers goes first; the journals can wait
+    if hasattr(os, "SCHED_BATCH"): os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, lambda *_: stop.set())
     def watch() -> None:
         while os.read(0, 4096): pass
         stop.set()
     if told.until_eof: threading.Thread(target=watch, daemon=True).start()
-    lead(told.folder, every=told.every, dedupe_days=int(told.dedupe_days), compact_hours=told.compact_hours, vacuum_hours=told.vacuum_hours, told=lambda sentence: print(sentence, flush=True), stop=stop)
+    lead(told.folder, every=told.every, dedupe_days=int(told.dedupe_days), compact_hours=told.compact_hours, vacuum_hours=told.vacuum_hours, told=_said, stop=stop)
 
 if __name__ == "__main__" and "get_ipython" not in globals(): sys.exit(main())

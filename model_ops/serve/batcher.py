@@ -30,7 +30,7 @@ class _Item:
     begun: float = 0.0  # when its batch began
     done: float = 0.0   # when it was predicted
     taken: object = None
-    check: int = 0      # digest of its inputs
+    check: int = 0      # digest of its inputs, where the client gave the id
     answer: Answer | None = None
 
 # %% ../../nbs/serve/batcher.ipynb #6a131de0
@@ -61,7 +61,7 @@ def _predict(items: list[_Item], served, ids) -> tuple[list[_Item], list[tuple[_
         item.begun = begun
         try:
             item.taken = served.take(item.ask)
-            item.check = _digest(item.taken.inputs)
+            if item.ask.id: item.check = _digest(item.taken.inputs)
             taken.append(item)
         except Exception as why: refused.append((item, _worded(why)))
     taken = _claim(taken, refused, ids)

@@ -68,7 +68,9 @@ def _logged(
 ) -> bytes:
     "JSON of the logged columns."
     if isinstance(table, dict): kept = {name: table[name] for name in names if name in table}
-    else: kept = [row if [*row] == names else {name: row[name] for name in names if name in row} for row in table]
+    else:
+        usual = [name for name in names if table and name in table[0]]
+        kept = [row if [*row] == usual else {name: row[name] for name in names if name in row} for row in table]
     try: return orjson.dumps(kept, default=_as_json, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError: pass
     if isinstance(table, dict): kept = {name: [*map(_writable, values)] for name, values in kept.items()}
