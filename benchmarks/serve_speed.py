@@ -13,6 +13,7 @@ server that stands still is seen. gRPC is asked from Python with messages made b
 import argparse
 import asyncio
 import json
+import math
 import os
 import platform
 import re
@@ -162,7 +163,7 @@ def servers(settings: Settings, package: Path) -> dict[str, Callable]:
 
 def wrk(url: str, bodies: Path, connections: int, seconds: float, script: Path) -> tuple[float, float]:
     "Requests a second, and the 99th percentile of the latency in ms."
-    with on_core(1): done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "20s", "--latency", "-s", script, url], env={**os.environ, "BODIES": str(bodies)}, capture_output=True, text=True, check=True)
+    with on_core(1): done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "20s", "--latency", "-s", script, url], env={**os.environ, "BODIES": str(bodies)}, capture_output=True, text=True, check=True)
     if wrong := re.search(r"Non-2xx or 3xx responses: .*|Socket errors: .*", done.stdout): print(f"{url}: {wrong[0]}", file=sys.stderr)
     rate, (tail, unit) = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1], re.search(r"99%\s+([\d.]+)(\w+)", done.stdout).groups()
     return float(rate), float(tail) * {"us": 1e-3, "ms": 1, "s": 1e3, "m": 6e4}[unit]

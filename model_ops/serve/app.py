@@ -109,7 +109,7 @@ class Addresses:
 
     async def ping(self, request: Request) -> Reply:
         if why := self.ready(): raise Problem(503, "not-ready", why, retry_after=2)
-        return Reply(b"\n")
+        return Reply(b"\n", b"text/plain")
 
     async def version(self, request: Request) -> Reply: return Reply(_mlflow_version().encode(), b"text/plain")
     async def live(self, request: Request) -> Reply: return Reply(b'{"live":true}')

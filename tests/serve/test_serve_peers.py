@@ -226,3 +226,11 @@ def test_awaited(server, held_out, truth):
     ready, about, *said = asyncio.run(main())
     assert ready and about["versions"] == ["1"]
     agrees({"score": np.concatenate([s.scores for s in said]), "label": np.concatenate([s.labels for s in said])}, truth)
+
+
+@needs_peers
+def test_schemathesis_finds_every_answer_as_the_document_says(server, tmp_path):
+    "Requests made from the OpenAPI document, good ones and hostile ones: no 5xx, no status, type or body that the document does not have."
+    said = subprocess.run([PEERS.parent / "schemathesis", "run", f"{server.url}/openapi.json", "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+                           "--max-examples", "20", "--seed", "1", "--no-color", "--exclude-path-regex", "admin"], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert said.returncode == 0 and "Tested: 17" in said.stdout, said.stdout[-3000:]
