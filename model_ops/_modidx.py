@@ -3581,6 +3581,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'model_ops/serve/worker.py'),
                                         'model_ops.serve.worker.Worker._take_over': ( 'serve/worker.html#worker._take_over',
                                                                                       'model_ops/serve/worker.py'),
+                                        'model_ops.serve.worker.Worker.describe': ( 'serve/worker.html#worker.describe',
+                                                                                    'model_ops/serve/worker.py'),
                                         'model_ops.serve.worker.Worker.ready': ( 'serve/worker.html#worker.ready',
                                                                                  'model_ops/serve/worker.py'),
                                         'model_ops.serve.worker.Worker.tell': ( 'serve/worker.html#worker.tell',

@@ -39,7 +39,7 @@ class Worker:
         name: str,                   # "w0", "w1" …; the same after a restart
         say: Callable[[dict], object],  # told what is new
     ):
-        self.config, self.name, self._say, self._said, self.leaving, self.listening, self.looked = config, name, say, None, False, False, False
+        self.config, self.name, self._say, self._said, self.leaving, self.described, self.listening, self.looked = config, name, say, None, False, True, False, False
         self.journal = Journal(config.folder, name, durability=config.durability, flush_ms=config.flush_ms, segment_bytes=int(config.segment_mb*2**20), on_full=config.on_full)
         self.ids, self.telemetry = Ids(config.folder), Telemetry(config.folder, name)
         self.diary = Diary(config.folder, name, access=config.access, slow_ms=config.slow_ms, values=config.log_values)
@@ -60,9 +60,17 @@ class Worker:
         "What is wrong with ledger, package or log, in words; empty where all is well."
         return " ".join(filter(None, (self.charge.trouble, self.journal.trouble, self.ids.trouble)))
 
+    def describe(self, served) -> bool:
+        "Tell the log what the columns are for; whether that is written."
+        if self.config.durability == "off": return True
+        try: describe(self.config.folder, served.contract_digest, served.columns)
+        except OSError as e: self._complain(f"The columns' roles could not be written to the log ({e.strerror or e}); it is tried again.")
+        else: return True
+        return False
+
     def _prepare(self, served) -> Live | None:
         "Tell the log what the columns are for, and make the live gauges of a model that is about to take over; none where its package brought no reference."
-        describe(self.config.folder, served.contract_digest, served.columns)
+        self.described = self.describe(served)
         if not self.config.live or served.contract is None: return None
         try: return Live(self.config.folder, self.name, served, self.config.live_minutes)
         except OSError as e: return self._complain(f"Drift is not counted live: {e.strerror or e}.")
@@ -127,6 +135,7 @@ async def _every_second(worker: Worker) -> None:
         worker.telemetry.unlogged(worker.journal.unlogged - unlogged)
         inflight, unlogged = worker.batcher.inflight, worker.journal.unlogged
         if worker.journal.trouble: worker.journal.append([], lambda error: None)
+        if not worker.described: worker.described = worker.describe(worker.charge.served)
         worker.tell()
         for part in (worker.telemetry, worker.watch.live, worker.diary):
             if part: part.flush()

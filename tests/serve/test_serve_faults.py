@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -219,3 +220,49 @@ def test_ten_thousand_hostile_bodies_get_no_5xx_and_no_hang(book):
             if answer.status_code >= 400: assert answer.headers["content-type"] == "application/problem+json" and answer.json()["detail"]
         assert client.post("/invocations", json=good[0][1]).status_code == 200
     assert counts.get(200, 0) > 100 and counts.get(400, 0) > 100 and counts.get(422, 0) > 100
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    "A folder on a file system of three megabytes."
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True).returncode: pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder):
+    with open(folder / "filler", "wb", buffering=0) as file:
+        try:
+            while True: file.write(b"x" * 4096)
+        except OSError: pass
+
+
+def ask(running, rows): return httpx.post(f"{running.url}/invocations", json={"dataframe_records": rows})
+
+
+def test_a_full_disk_refuses_until_there_is_room(book, small_disk):
+    rows = book.rows(20)
+    with process.start(book.settings, folder=small_disk / "log", grpc_port=0, settle_s=3600) as running:
+        assert ask(running, rows).status_code == 200
+        fill(small_disk)
+        refused = wait_for(lambda: (said := ask(running, rows)).status_code != 200 and said)
+        assert refused.status_code == 503 and refused.json()["type"] == "urn:model-ops:log-unwritable" and int(refused.headers["retry-after"]) > 0
+        wait_for(lambda: httpx.get(f"{running.url}/v2/health/ready").status_code == 503)
+        (small_disk / "filler").unlink()
+        wait_for(lambda: httpx.get(f"{running.url}/v2/health/ready").status_code == 200)
+        answered = ask(running, rows)
+        assert answered.status_code == 200
+        assert answered.json()["request_id"] in set(pl.DataFrame(log.read(small_disk / "log"))["request_id"])
+        assert refused.json()["request_id"] not in set(pl.DataFrame(log.read(small_disk / "log"))["request_id"])
+
+
+def test_a_full_disk_may_be_told_to_serve_unlogged_and_raises_the_alarm(book, small_disk):
+    rows = book.rows(20)
+    with process.start(book.settings, folder=small_disk / "log", grpc_port=0, settle_s=3600, on_full="serve") as running:
+        fill(small_disk)
+        for _ in range(300): assert ask(running, rows).status_code == 200
+        unlogged = lambda: float(next(line for line in httpx.get(f"{running.url}/metrics").text.splitlines() if line.startswith("model_ops_unlogged_total")).split()[1])
+        wait_for(lambda: unlogged() > 0)
+        assert httpx.get(f"{running.url}/v2/health/ready").status_code == 200
