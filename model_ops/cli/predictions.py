@@ -36,11 +36,15 @@ def log(
     environment: Annotated[str, Option(help=ENVIRONMENT)] = "",
 ):
     "What was predicted, on which inputs, by which version."
+    from model_ops.errors import ParameterError
     from model_ops.predictions import look, settle as settling
     from model_ops.predictions import log as logs
     folder = _folder(environment)
     if settle: typer.echo(settling.settle(folder).summary, err=as_json)
-    if slow or errors: return _diary(folder, slow, since)
+    if slow or errors:
+        odd = next((name for name, told in (("--until", until), ("--version", version), ("--id", id), ("--labels", labels), ("--typed", typed), ("--export", export), ("--errors", slow and errors)) if told), None)
+        if odd: raise ParameterError(f"{odd} does not go with {'--slow' if slow else '--errors'}.", "The diary is asked with --since and --json.", "Ask for one thing at a time.")
+        return _diary(folder, slow, since, as_json)
     told = dict(since=since, until=until, version=version or None, id=id or None, labels=labels, typed=typed)
     if export:
         rows = logs.export(folder, export, **told)
@@ -48,15 +52,16 @@ def log(
     elif as_json: sys.stdout.write(logs.read(folder, **told).tail(last).write_ndjson())
     else: print(look.show(folder, last, **told).text())
 
-def _diary(folder: Path, slow: int | None, since: str) -> None:
+def _diary(folder: Path, slow: int | None, since: str, as_json: bool) -> None:
     "What the server's diary says."
     from model_ops.serve import diary
-    print((diary.slow(folder, slow, since or None) if slow else diary.errors(folder, since or None)).text())
+    found = diary.slow(folder, slow, since or None) if slow else diary.errors(folder, since or None)
+    print(found.rows.write_ndjson() if as_json else found.text(), end="" if as_json else "\n")
 
 # %% ../../nbs/cli/predictions.ipynb #fc423f9c
 def labels(
     table: Annotated[str, Argument(help="A table with the labels: CSV, Parquet, Arrow.", metavar="FILE")],
-    by: Annotated[str, Option(help="What names the prediction: request_id (with a column row where a request had several), or columns of the inputs with commas between: carrier,flight.")] = "request_id",
+    by: Annotated[str, Option(help="What names the prediction: request_id (with a column row where a request had several), or columns of the inputs with commas between, which together name one prediction: flight_id.")] = "request_id",
     label: Annotated[str, Option(help="The column with what really happened.")] = "label",
     time: Annotated[str, Option(help="The column that says when it happened.")] = "",
     source: Annotated[str, Option(help="Who tells it; the file's name by default.")] = "",

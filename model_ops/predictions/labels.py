@@ -71,7 +71,7 @@ def add(
     folder: str | Path,                  # of the prediction log
     table: pl.DataFrame | Sequence[Mapping],  # rows with a label and what it is about
     *,
-    by: str | Sequence[str] = "request_id",  # "request_id" (with a column "row" where requests had several), or the columns of a business key
+    by: str | Sequence[str] = "request_id",  # "request_id" (with a column "row" where requests had several), or the columns of a business key, which names one prediction
     label: str = "label",                # the column with what really happened
     time: str = "",                      # the column that says when it happened; empty for none
     source: str = "",                    # who tells it
@@ -82,6 +82,7 @@ def add(
     columns = [by] if isinstance(by, str) else list(by)
     for name in (*columns, label, *([time] if time else [])):
         if name not in frame.columns: raise DataError(f"The labels have no column {name!r}.", nearest(name, frame.columns) or f"They have {', '.join(frame.columns[:20])}.", "Say which columns name the prediction (by) and hold the label.", column=name)
+    if columns != ["request_id"]: _check_key(folder, columns)
     several = _several(folder, frame) if columns == ["request_id"] and "row" not in frame.columns else set()
     out, why = {name: [] for name in (*TARGET, "label", "label_time")}, {}
     for number, row in enumerate(frame.iter_rows(named=True)):
@@ -93,6 +94,12 @@ def add(
     types = schema("labels")
     told = pl.DataFrame({name: pl.Series(name, values, types[name]) for name, values in out.items()})
     return keep(folder, told.with_columns(as_number("label"), pl.lit(moment(arrived), types["arrived"]).alias("arrived"), pl.lit(source).alias("source")).select(list(types)), why)
+
+def _check_key(folder: str | Path, columns: list[str]) -> None:
+    "Raise `DataError` for a key that no logged prediction can have."
+    logged = {name for path in (Path(folder)/"contracts").glob("*.json") for name in orjson.loads(path.read_bytes())}
+    odd = next((name for name in columns if logged and name not in logged), None)
+    if odd is not None: raise DataError(f"No prediction is logged with a column {odd!r}.", nearest(odd, sorted(logged)) or f"Logged are {', '.join(sorted(logged)[:20])}.", "A business key is a column of the contract that clients send; best one with the role id.", column=odd)
 
 def _target(row: Mapping, columns: list[str]) -> tuple | str:
     "Request id, row and key of a label; or why there are none."

@@ -8,7 +8,7 @@ __all__ = ['TRIES', 'described', 'known', 'waiting', 'scan', 'read', 'export', '
 # %% ../../nbs/predictions/log.ipynb #f438b5b8
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 import orjson
@@ -16,7 +16,7 @@ import polars as pl
 from .. import files
 from ..errors import DataError, ParameterError
 from . import journal, labels as truth
-from .delta import TIME, Table, schema
+from .delta import TIME, Table, held, schema
 from .rows import batch, moment, sift
 
 # %% ../../nbs/predictions/log.ipynb #85182d58
@@ -162,6 +162,10 @@ def export(
     return rows.select(pl.len()).collect().item()
 
 # %% ../../nbs/predictions/log.ipynb #71fb946e
+def _alone(table: Table, folder: str | Path):
+    "Hold the lock of whoever adds labels; the other tables are the leader's."
+    return held(folder, "labels") if table.name == "labels" else nullcontext()
+
 def compact(
     folder: str | Path,  # of the prediction log
 ) -> int:
@@ -169,7 +173,7 @@ def compact(
     fewer = 0
     for table in (Table(folder, "log"), Table(folder, "labels")):
         if table.open() is None: continue
-        with table.changing() as snapshot: told = snapshot.optimize.compact()
+        with _alone(table, folder), table.changing() as snapshot: told = snapshot.optimize.compact()
         fewer += told["numFilesRemoved"] - told["numFilesAdded"]
     return fewer
 
@@ -181,7 +185,7 @@ def vacuum(
     gone = 0
     for table in (Table(folder, "log"), Table(folder, "labels"), Table(folder, "conflicts")):
         if table.open() is None: continue
-        with table.changing() as snapshot:
+        with _alone(table, folder), table.changing() as snapshot:
             before = snapshot.version()
             gone += len(snapshot.vacuum(retention_hours=int(keep_hours), dry_run=False, enforce_retention_duration=False))
             snapshot.create_checkpoint()

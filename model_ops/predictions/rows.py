@@ -48,7 +48,8 @@ def moment(
     try: found = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError: return None
     if not isinstance(found, datetime): return None
-    return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone) if zone else UTC)).astimezone(UTC)
+    try: return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone) if zone else UTC)).astimezone(UTC)
+    except OverflowError: return None  # the last day of the year 9999, west of Greenwich
 
 # %% ../../nbs/predictions/rows.ipynb #5112f450
 @dataclass(frozen=True)

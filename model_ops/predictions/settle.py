@@ -110,8 +110,8 @@ class Leader:
             found.labels += added.new + added.corrected
             self.told(added.summary)
         if conflicts.height or made.unreadable.height: self._put_aside(pl.concat([conflicts, made.unreadable]))
+        self.seen.add(new.filter("id_given").select("day", "request_id"))  # first: should the sync fail, they may be in the table nevertheless
         self.table.append(new, ends)
-        self.seen.add(new.filter("id_given").select("day", "request_id"))
         for name, n in (("rows", new.height), ("doubles", doubles), ("conflicts", conflicts.height), ("unreadable", made.unreadable.height)): setattr(found, name, getattr(found, name) + n)
         self.told(f"{new.height:,} row{'s'*(new.height != 1)} committed, out of {len(ends)} segment{'s'*(len(ends) != 1)}.")
 

@@ -47,21 +47,24 @@ async def read_body(
     "The whole body; `Problem` where it is too large or too slow."
     if (told := headers.get(b"content-length", b"0")).isdigit() and int(told) > most: raise _too_large(most)
     message = await receive()
-    if not message.get("more_body"): return _within(message.get("body", b""), most)
-    parts = [message["body"]]
+    if not message.get("more_body") and "body" in message: return _within(message["body"], most)
+    if message["type"] == "http.disconnect": raise _cut_off()
+    parts, size = [message["body"]], len(message["body"])
     try:
         async with asyncio.timeout(patience):
             while message.get("more_body"):
                 message = await receive()
-                if message["type"] == "http.disconnect": raise Problem(400, "body-incomplete", "The connection ended before the body did.")
+                if message["type"] == "http.disconnect": raise _cut_off()
                 parts.append(message["body"])
-                if sum(map(len, parts)) > most: raise _too_large(most)
+                if (size := size + len(message["body"])) > most: raise _too_large(most)
     except TimeoutError: raise Problem(408, "body-too-slow", f"The body did not arrive within {patience:g} s.", todo="Send it in one piece.") from None
     return b"".join(parts)
 
 def _within(body: bytes, most: int) -> bytes:
     if len(body) > most: raise _too_large(most)
     return body
+
+def _cut_off() -> Problem: return Problem(400, "body-incomplete", "The connection ended before the body did.")
 
 def _too_large(most: int) -> Problem:
     return Problem(413, "body-too-large", "The body is too large.", f"At most {most:,} bytes.", "Send the rows in several requests.")

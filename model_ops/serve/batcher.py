@@ -35,10 +35,13 @@ class _Item:
 
 # %% ../../nbs/serve/batcher.ipynb #6a131de0
 def _digest(
-    inputs: bytes,  # what is logged of the rows
+    table: list[dict] | dict,  # as the client sent it
 ) -> int:
-    "Eight bytes of BLAKE2 (RFC 7693), as a signed integer: tells other inputs under the same id."
-    return int.from_bytes(hashlib.blake2b(inputs, digest_size=8).digest(), "big", signed=True)
+    "Eight bytes of BLAKE2 (RFC 7693), as a signed integer: tells other inputs under the same id, whichever version reads them."
+    said = orjson.dumps(table, default=_plainly, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big", signed=True)
+
+def _plainly(value): return value.tolist() if isinstance(value, np.ndarray) else repr(value)
 
 def _check_id(id: str) -> None:
     if not (id.isascii() and id.isprintable()) or len(id) > LONGEST_ID: raise Problem(400, "id-unreadable", f"The request id {id[:40]!r}… cannot be used.", f"Allowed: up to {LONGEST_ID} printable ASCII characters.")
@@ -61,7 +64,7 @@ def _predict(items: list[_Item], served, ids) -> tuple[list[_Item], list[tuple[_
         item.begun = begun
         try:
             item.taken = served.take(item.ask)
-            if item.ask.id: item.check = _digest(item.taken.inputs)
+            if item.ask.id: item.check = _digest(item.ask.table)
             taken.append(item)
         except Exception as why: refused.append((item, _worded(why)))
     taken = _claim(taken, refused, ids)
@@ -115,7 +118,7 @@ class Batcher:
     ):
         self.served, self.journal, self.ids, self.watcher = served, journal, ids, watcher
         self.max_inflight, self.max_rows, self.timeout_s = max_inflight, max_rows, timeout_s
-        self.loop, self._waiting, self._scheduled, self._open = None, [], False, {}
+        self._notes, self.loop, self._waiting, self._scheduled, self._open = 0, None, [], False, {}
         self._name, self._count = uuid.uuid4().hex[:16], 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="large")
         self._sweeping = None
@@ -154,7 +157,7 @@ class Batcher:
         "Wait until everything that was accepted is answered."
         while self._open: await asyncio.sleep(0.005)
         if self._sweeping: self._sweeping.cancel()
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _sweep(self) -> None:
         "Refuse what has taken too long; it may be logged nevertheless."
@@ -178,7 +181,8 @@ class Batcher:
             if item.ask.rows > LARGE: self._thread.submit(self._aside, item, served)
 
     def _aside(self, item: _Item, served) -> None:
-        "The way of a large request, in a thread."
+        "The way of a large request, in a thread; one that has been given up meanwhile costs nothing more."
+        if item not in self._open: return
         found = _predict([item], served, self.ids)
         self.loop.call_soon_threadsafe(self._log, served, *found)
 
@@ -194,9 +198,10 @@ class Batcher:
         if error is not None:
             for item in items: self._fail(item, Problem(503, "log-unwritable", "The prediction could not be logged, so it is not given.", "Every answered prediction is in the log.", "Ask again later with the same request id.", retry_after=5))
             return
-        for item in items:
-            if self._open.pop(item, 0) is None and not item.future.done(): item.future.set_result(item.answer)
-        if self.watcher: self.loop.call_soon(self.watcher.answered, items, served, X, outputs, now)
+        left = [item for item in items if self._open.pop(item, 0) is None]  # the others were refused meanwhile: they took too long
+        for item in left:
+            if not item.future.done(): item.future.set_result(item.answer)
+        if self.watcher: self.loop.call_soon(self.watcher.answered, left, served, X, outputs, now)
 
     def note(self,
         record: bytes,  # for the journal: labels that came back
@@ -204,9 +209,13 @@ class Batcher:
         "Awaitable: done once the record is durable; raises `Problem`."
         loop = asyncio.get_running_loop()
         future = loop.create_future()
+        if self._notes >= self.max_inflight: raise Problem(429, "too-many-requests", f"{self._notes:,} sets of labels are under way.", f"At most {self.max_inflight:,} at once.", "Try again in a second.", retry_after=1)
+        self._notes += 1
         def settle(error):
+            self._notes -= 1
             if future.done(): return
             if error is None: future.set_result(None)
-            else: future.set_exception(Problem(503, "log-unwritable", "The labels could not be logged.", todo="Send them again later: what was logged already is not counted twice.", retry_after=5))
-        self.journal.append([record], lambda error: loop.call_soon_threadsafe(settle, error))
+            else: future.set_exception(Problem(503, "log-unwritable", f"The labels could not be logged ({error})" if "off" in str(error) else "The labels could not be logged.", todo="Send them again later: what was logged already is not counted twice.", retry_after=5))
+        self.journal.append([record], lambda error: loop.call_soon_threadsafe(settle, error), must=True)
+        loop.call_later(self.timeout_s, lambda: future.done() or future.set_exception(Problem(503, "timed-out", f"The labels were not durable after {self.timeout_s:g} s.", "The disk is busy.", "Send them again: nothing is counted twice.", retry_after=1)))
         return future

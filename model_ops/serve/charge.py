@@ -38,7 +38,9 @@ class Charge:
 
     def _look(self) -> tuple | None:
         served = self.follower.look()
-        return None if served is None else (served, self.prepare(served))
+        if served is None: return None
+        try: return served, self.prepare(served)
+        except Exception as e: self.follower.give_back(self.served, f"version {served.version} cannot be put in charge: {type(e).__name__}: {e}")
 
     async def start(self) -> None:
         "The first look, and then one every so often."

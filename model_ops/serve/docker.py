@@ -97,7 +97,8 @@ def ini(
 def _text(value) -> str:
     "As `settings.ini` has it; `10` and `10.0` alike."
     if isinstance(value, bool): return "yes" if value else "no"
-    try: return f"{float(value):g}"
+    if isinstance(value, int): return str(value)
+    try: return str(int(number)) if (number := float(value)).is_integer() else repr(number)
     except (TypeError, ValueError): return str(value)
 
 # %% ../../nbs/serve/docker.ipynb #e653fd5b
@@ -170,8 +171,9 @@ SETTLES = 15  # seconds that a stop leaves for the last settling of the log, aft
 def label(
     text: str,  # a registered model's name
 ) -> str:
-    "The name as images and Kubernetes allow it (RFC 1123): small letters, digits and hyphens, up to 40 of them."
-    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-") or "model"
+    "The name as images and Kubernetes allow it (RFC 1035): a small letter first, then such, digits and hyphens, up to 40 of them."
+    found = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return (f"model-{found}" if found[:1].isdigit() else found)[:40].strip("-") or "model"
 
 def image(
     settings: Settings,             # the workbook's

@@ -33,7 +33,7 @@ METRICS = {  # name → kind, labels, what it says
     "violations": ("counter", ("column", "rule"), "Breaches of the contract: rows that were answered with a warning, or requests that were refused"),
     "predictions": ("counter", ("version", "label"), "Rows by the label that the model gave them"),
     "score": ("histogram", ("version",), "Rows by score: a probability, or the number predicted"),
-    "unlogged": ("counter", (), "Rows that were answered although the log could not be written"),
+    "unlogged": ("counter", (), "Requests that were answered although the log could not be written"),
     "log_writable": ("least", (), "1 while every worker can write its journal"),
     "ledger_reachable": ("least", (), "1 while every worker can read the ledger"),
     "version_info": ("sum", ("model", "version", "digest"), "Workers that serve this version"),

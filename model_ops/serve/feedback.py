@@ -7,7 +7,7 @@ __all__ = ['decode']
 
 # %% ../../nbs/serve/feedback.ipynb #424d5c3d
 import orjson
-from datetime import datetime
+from datetime import UTC, datetime
 from .problem import Problem
 
 # %% ../../nbs/serve/feedback.ipynb #1ca7c50a
@@ -45,5 +45,8 @@ def _key(key, bad) -> dict:
     return {str(name): key[name] for name in sorted(key)}
 
 def _moment(when, bad) -> str:
-    try: return datetime.fromisoformat(when).isoformat()
-    except (TypeError, ValueError): raise bad(f"its time {str(when)[:40]!r} is none.", "ISO 8601, such as 2013-07-04T09:50:00Z.", "time") from None
+    try:
+        moment = datetime.fromisoformat(when)
+        (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        return moment.isoformat()
+    except (TypeError, ValueError, OverflowError): raise bad(f"its time {str(when)[:40]!r} is none.", "ISO 8601, such as 2013-07-04T09:50:00Z.", "time") from None

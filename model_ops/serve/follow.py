@@ -73,6 +73,13 @@ class Follower:
             return found
         return None
 
+    def give_back(self,
+        before,    # the `Served` that stays
+        why: str,  # a sentence
+    ) -> None:
+        "What the last look gave could not be used after all: it is trouble, and is looked at again."
+        self._digest, self._seen, self.trouble = before.digest if before else None, (), why
+
     def _champion(self) -> str | None:
         "The digest of who is in charge; without one, trouble."
         entry = self._ledger.champion()

@@ -7,7 +7,7 @@ __all__ = ['FIRST', 'LONGEST', 'STEADY', 'WORKER', 'SETTLER', 'alone', 'running'
            'Family', 'serve', 'sentence', 'main']
 
 # %% ../../nbs/serve/supervisor.ipynb #216a23cd
-import asyncio, fcntl, json, os, signal, socket, sys, threading, time
+import asyncio, fcntl, json, os, signal, socket, ssl, sys, threading, time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -109,7 +109,10 @@ class Child:
             self.process.stdin.write(json.dumps({**(self.order or {}), "restarts": self.restarts}).encode() + b"\n")
             await self.process.stdin.drain()
         async for line in self.process.stdout:
-            with suppress(ValueError): self.state = json.loads(line)
+            try: said = json.loads(line)
+            except ValueError: continue
+            if not isinstance(said, dict): continue  # not the worker: something in it prints
+            self.state = said
             heard()
         return await self.process.wait()
 
@@ -140,8 +143,9 @@ class Family:
         children: list[Child],          # workers
         settler: Child | None,
         tell: Callable[[dict], object],  # told of every event
+        bound: socket.socket | None = None,  # of HTTP; closed when the server begins to stop
     ):
-        self.settings, self.config, self.workers, self.settler, self._tell = settings, config, children, settler, tell
+        self.bound, self.settings, self.config, self.workers, self.settler, self._tell = bound, settings, config, children, settler, tell
         self._told, self._in_charge, self._begun, self._failed = {}, None, time.monotonic(), False
         self.about = {"pid": os.getpid(), "url": url, "grpc": f"{url.split('://')[1].rsplit(':', 1)[0]}:{config.grpc_port}" if config.grpc_port else "", "environment": settings.environment,
                       "folder": str(config.folder), "started": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -153,6 +157,7 @@ class Family:
         self._event("listening", url=self.about["url"], grpc=self.about["grpc"], workers=len(self.workers), folder=self.about["folder"], pid=self.about["pid"])
         self._kept = {child.name: asyncio.create_task(self._keep(child)) for child in (*self.workers, *filter(None, [self.settler]))}
         await self.stopping.wait()
+        if self.bound: self.bound.close()  # who comes now is refused at once; the workers have it still, until they have answered
         self._event("stopping")
         await self._end(self.workers, self.config.drain_s + 5)
         if self.settler: await self._end([self.settler], 60)
@@ -226,13 +231,16 @@ def serve(
     worker: Sequence[str] = WORKER,    # the worker's command
     settler: Sequence[str] = SETTLER,  # the settler's command, without folder and options; empty: none
 ) -> int:
-    "Serve until SIGTERM or SIGINT; returns the exit code."
+    "Serve until SIGTERM or SIGINT; returns the exit code. Raises `PreflightError` where it cannot begin."
+    if config.cert:
+        try: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.cert, config.key)
+        except (ssl.SSLError, OSError) as e: raise PreflightError(f"The certificate {config.cert} cannot be used with its key: {getattr(e, 'reason', None) or getattr(e, 'strerror', None) or e}.", "[serve] cert is the chain, key its private key, both PEM.", "model-ops serve --check says more.") from e
     with alone(config.folder) as lock, listening(config.host, config.port) as bound, listening(config.host, config.grpc_port, reserve=True) as held:
         if config.workers == 1: held.close()  # one worker binds the port for itself
         order = {"root": str(settings.root), "environment": settings.environment, "config": config.revealed(), "fd": bound.fileno()}
         workers = [Child(f"w{k}", worker, {**order, "name": f"w{k}"}, (bound.fileno(), lock.fileno())) for k in range(config.workers)]
         settling = Child("settler", (*settler, str(config.folder), *(word for key, name in _SETTLING.items() for word in (name, str(getattr(config, key)))))) if settler and config.durability != "off" else None
-        return asyncio.run(Family(settings, config, url_of(config, bound.getsockname()[1]), workers, settling, tell).run())
+        return asyncio.run(Family(settings, config, url_of(config, bound.getsockname()[1]), workers, settling, tell, bound).run())
 
 def sentence(
     event: dict,  # as `serve` tells it

@@ -39,7 +39,7 @@ class Worker:
         name: str,                   # "w0", "w1" …; the same after a restart
         say: Callable[[dict], object],  # told what is new
     ):
-        self.config, self.name, self._say, self._said, self.leaving, self.described, self.listening, self.looked = config, name, say, None, False, True, False, False
+        self.config, self.name, self._say, self._said, self.leaving, self._counted, self.undescribed, self.listening, self.looked = config, name, say, None, False, (0, 0), None, False, False
         self.journal = Journal(config.folder, name, durability=config.durability, flush_ms=config.flush_ms, segment_bytes=int(config.segment_mb*2**20), on_full=config.on_full)
         self.ids, self.telemetry = Ids(config.folder), Telemetry(config.folder, name)
         self.diary = Diary(config.folder, name, access=config.access, slow_ms=config.slow_ms, values=config.log_values)
@@ -60,6 +60,13 @@ class Worker:
         "What is wrong with ledger, package or log, in words; empty where all is well."
         return " ".join(filter(None, (self.charge.trouble, self.journal.trouble, self.ids.trouble)))
 
+    def count(self) -> None:
+        "Tell the metrics how many requests are under way, and how many were answered unlogged."
+        now = self.batcher.inflight, self.journal.unlogged
+        self.telemetry.inflight(now[0] - self._counted[0])
+        self.telemetry.unlogged(now[1] - self._counted[1])
+        self._counted = now
+
     def describe(self, served) -> bool:
         "Tell the log what the columns are for; whether that is written."
         if self.config.durability == "off": return True
@@ -70,10 +77,10 @@ class Worker:
 
     def _prepare(self, served) -> Live | None:
         "Tell the log what the columns are for, and make the live gauges of a model that is about to take over; none where its package brought no reference."
-        self.described = self.describe(served)
+        self.undescribed = None if self.describe(served) else served
         if not self.config.live or served.contract is None: return None
         try: return Live(self.config.folder, self.name, served, self.config.live_minutes)
-        except OSError as e: return self._complain(f"Drift is not counted live: {e.strerror or e}.")
+        except Exception as e: return self._complain(f"Drift is not counted live: {getattr(e, 'strerror', None) or e}.")  # gauges do not decide who serves
 
     def _take_over(self, served, live: Live | None) -> None:
         before = self.watch.live
@@ -127,25 +134,27 @@ async def run(
 
 async def _every_second(worker: Worker) -> None:
     "What is counted aside is written down, and the log's state is told; a log in trouble is tried again."
-    inflight = unlogged = 0
     while True:
         await asyncio.sleep(1)
-        worker.telemetry.trouble(worker.charge.trouble, worker.journal.trouble)
-        worker.telemetry.inflight(worker.batcher.inflight - inflight)
-        worker.telemetry.unlogged(worker.journal.unlogged - unlogged)
-        inflight, unlogged = worker.batcher.inflight, worker.journal.unlogged
-        if worker.journal.trouble: worker.journal.append([], lambda error: None)
-        if not worker.described: worker.described = worker.describe(worker.charge.served)
-        worker.tell()
-        for part in (worker.telemetry, worker.watch.live, worker.diary):
-            if part: part.flush()
+        try: _look_after(worker)
+        except Exception as e: worker.diary.event("trouble", why=f"The worker could not look after itself ({type(e).__name__}: {e}).")  # and the next second it may
+
+def _look_after(worker: Worker) -> None:
+    worker.telemetry.trouble(worker.charge.trouble, worker.journal.trouble)
+    worker.count()
+    if worker.journal.trouble: worker.journal.append([], lambda error: None)
+    if (served := worker.undescribed) and worker.describe(served) and worker.undescribed is served: worker.undescribed = None
+    worker.tell()
+    for part in (worker.telemetry, worker.watch.live, worker.diary):
+        if part: part.flush()
 
 async def _close(worker: Worker, ticking: asyncio.Task) -> None:
     "Let go of everything, the journal after the last answer."
     with suppress(TimeoutError): await asyncio.wait_for(worker.batcher.close(), worker.config.drain_s)
     await worker.charge.stop()
-    worker.journal.close()
     ticking.cancel()
+    worker.journal.close()
+    worker.count()
     worker.diary.event("stopped")
     for part in (worker.watch.live, worker.telemetry, worker.diary):
         if part: part.close()
@@ -161,16 +170,24 @@ async def _live(order: dict) -> None:
             loop.remove_reader(0)
             stop.set()
     loop.add_reader(0, orphaned)
-    worker = Worker(Settings.load(order["root"], order["environment"]), Serving(**order["config"]), order["name"], lambda state: print(json.dumps(state), flush=True))
+    worker = Worker(Settings.load(order["root"], order["environment"]), Serving(**order["config"]), order["name"], lambda state: _tell(state))
     await run(worker, socket.socket(fileno=order["fd"]), stop, order["restarts"])
+
+_SUPERVISOR = 1  # where the supervisor listens: a file descriptor
+
+def _tell(state: dict) -> None:
+    "A line to the supervisor."
+    os.write(_SUPERVISOR, json.dumps(state).encode() + b"\n")
 
 def main() -> None:
     "Read the order, and live."
-    order = json.loads(sys.stdin.readline())
+    global _SUPERVISOR
+    order, _SUPERVISOR = json.loads(sys.stdin.readline()), os.dup(1)
+    os.dup2(2, 1)  # what a model prints is no message to the supervisor
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner: runner.run(_live(order))
     except ModelOpsError as e:
-        print(json.dumps({"failed": str(e)}), flush=True)
+        _tell({"failed": str(e)})
         sys.exit(e.exit_code)
 
 # %% ../../nbs/serve/worker.ipynb #a5f4bd81

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from torn_disk import TornDisk
 
+from model_ops.errors import ModelOpsError
 from model_ops.predictions import journal as journals
 from model_ops.predictions.disk import Disk
 from model_ops.predictions.journal import Journal, read, sealed, segments
@@ -106,7 +107,10 @@ class Trusted(TornDisk):
 
 @pytest.mark.parametrize("disk", [Forgetful, Lying, Trusted], ids=lambda disk: disk.__name__.lower())
 def test_the_simulation_finds_a_promise_that_is_not_kept(tmp_path, disk):
-    assert any(lived(tmp_path, seed, disk=disk).lost() for seed in range(100))
+    def found(seed):
+        try: return lived(tmp_path, seed, disk=disk).lost()
+        except ModelOpsError: return True  # even the segment's head is gone
+    assert any(found(seed) for seed in range(100))
 
 
 def test_asynchronous_records_survive_the_death_of_the_process(tmp_path):

@@ -222,7 +222,8 @@ def test_processes_killed_under_load(tmp_path):
 
 @pytest.mark.slow
 def test_the_process_ends_with_its_parent(tmp_path):
-    script = f"import subprocess, time; p = subprocess.Popen({[*PROCESS, str(tmp_path)]!r}); print(p.pid, flush=True); time.sleep(60)"
+    words = [*PROCESS, str(tmp_path), "--until-eof"]
+    script = f"import subprocess, time; p = subprocess.Popen({words!r}, stdin=subprocess.PIPE); print(p.pid, flush=True); time.sleep(60)"
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
     while not (tmp_path/"settled.json").exists(): time.sleep(0.05)

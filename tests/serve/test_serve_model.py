@@ -1,5 +1,6 @@
 """One version: its answers are the notebook's, its refusals name column, rule and row, its log holds what may be held."""
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -217,7 +218,13 @@ class TestForeign:
         from model_ops.settings import Settings
         for name in ("MODEL_OPS_ROOT", "MLFLOW_TRACKING_URI"): monkeypatch.delenv(name, raising=False)
         (tmp_path/"settings.ini").write_text("[workbook]\nname = demo\n")
-        return Settings.load(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        yield Settings.load(tmp_path)
+        if "mlflow" in sys.modules:  # it remembers where it was told to log, for the whole process
+            import mlflow
+            mlflow.set_tracking_uri(None)
+            mlflow.set_registry_uri(None)
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"): os.environ.pop(name, None)
 
     def loaded(self, predict, inputs, example=None):
         from model_ops.tracking.pyfunc import Loaded, Reads
