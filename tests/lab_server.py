@@ -72,7 +72,7 @@ def logged_in(browser, address: str, width: int = 1400, height: int = 1000):
     try: yield one
     finally: one.close()
     assert not [url for url in asked if not url.startswith((address, address.replace("http", "ws"), "data:", "blob:"))]
-    assert not said
+    assert not said, said
 
 
 @pytest.fixture(scope="module")
