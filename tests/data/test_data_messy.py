@@ -88,6 +88,7 @@ def test_one_column(tmp_path, values, read_as, said):
     assert table.frame.schema["x.y z"] == read_as and said in " ".join(table.told), table.told
 
 
+@pytest.mark.slow
 def test_five_hundred_columns(tmp_path):
     y = np.random.default_rng(1_000).integers(0, 2, N)
     wide = {f"f {i}": [f"{v:.3f}".replace(".", ",") for v in np.random.default_rng(i).normal(size=N)] for i in range(480)} | {f"c.{i}": list(np.random.default_rng(i).choice(["a", "b", "ç"], N)) for i in range(18)}

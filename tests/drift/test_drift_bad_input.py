@@ -83,6 +83,7 @@ def test_no_rows_are_an_error():
         with pytest.raises(DataError, match="has no rows"): compare(was, now)
 
 
+@pytest.mark.slow
 def test_five_thousand_columns():
     wide = pl.DataFrame({f"<i>{i}": rng.normal(size=200) if i % 4 else rng.choice(["a", "b"], 200) for i in range(5_000)})
     start = time.process_time()

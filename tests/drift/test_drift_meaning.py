@@ -45,6 +45,7 @@ def test_few_labels_do_not_decide(july):
     assert some.judged_by == "labels" and some.outcome == "not enough data"
 
 
+@pytest.mark.slow
 def test_the_same_is_called_worse_at_most_in_one_of_twenty(july):
     # the model lost exactly its margin: the margin is what the change of a large window is
     lost = [judge(july, w, w).metrics["roc_auc"].loss for w in (_window(s, changed=0.25, like=july) for s in range(100, 125))]

@@ -120,6 +120,7 @@ def test_the_same_each_time(threads):
     assert found == joint(*pair, rows=400) and found != joint(*pair, rows=400, seed=1)
 
 
+@pytest.mark.slow
 def test_too_little_to_conclude_anything():
     rng = np.random.default_rng(10)
     few = joint(bells(rng, 300), bells(rng, 29))
@@ -133,6 +134,7 @@ def test_too_little_to_conclude_anything():
     assert weak.outcome != "drifted"
 
 
+@pytest.mark.slow
 def test_stable_only_where_a_planted_shift_is_found():
     rng = np.random.default_rng(11)
     found = [joint(bells(rng, 350, 12), bells(rng, 350, 12)) for _ in range(3)]

@@ -80,6 +80,7 @@ def test_whoever_is_accepted_hands_its_share_on(found):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_tree_that_knows_its_rows_by_heart_gets_better():
     from sklearn.tree import DecisionTreeClassifier
     X, z = rows(4000)

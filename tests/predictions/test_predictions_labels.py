@@ -88,6 +88,7 @@ story = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6), st.sampled_from
 
 @settings(deadline=None, max_examples=5)
 @given(story, st.integers(1, 8))
+@pytest.mark.slow
 def test_told_in_parts_and_again(tmp_path_factory, story, size):
     "What is believed at any time does not depend on the parts in which the history was told as it arrived, nor on how often."
     story.sort(key=lambda label: label[1])

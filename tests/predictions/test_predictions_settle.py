@@ -171,6 +171,7 @@ def test_schedule_puts_files_together(tmp_path, monkeypatch):
     thread.join()
     assert len(Table(tmp_path, "log").open().file_uris()) == 1 and table(tmp_path).height == 3
 
+@pytest.mark.slow
 def test_reading_while_it_is_settled(tmp_path):
     "Whoever reads sees each acknowledged row once, in the journal or in the table."
     kept, acknowledged, stop = journal.Journal(tmp_path, "w0", segment_bytes=3000), [0], threading.Event()

@@ -42,6 +42,7 @@ def expected(contract, rows):
 
 @given(rows_)
 @settings(deadline=None, max_examples=150)
+@pytest.mark.slow
 def test_the_door_finds_what_check_finds(rows):
     for table in (rows, {name: [row[name] for row in rows] for name in rows[0]}):
         assert {(b.column, b.rule, b.severity, b.rows, b.row) for b in look(FULL, table)} == expected(FULL, rows)

@@ -170,6 +170,7 @@ names = st.sampled_from([*GOOD, "parcel", "customer", "sent", "name", "late", "o
 
 @given(st.lists(st.dictionaries(names, nested, max_size=5).map(lambda row: GOOD | row) | nested, max_size=3) | st.dictionaries(names, st.lists(nested, min_size=2, max_size=2), max_size=5).map(lambda some: {name: [value]*2 for name, value in GOOD.items()} | some))
 @settings(deadline=None, max_examples=300)
+@pytest.mark.slow
 def test_whatever_is_sent_is_answered_or_refused(served, table):
     try: taken = served.take(ask(table))
     except Problem as e: assert e.status in (400, 422) and orjson.loads(e.to_json())["detail"]

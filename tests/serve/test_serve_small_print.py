@@ -82,6 +82,7 @@ class Slow:
         return {"score": X[:, 0]}
 
 
+@pytest.mark.slow
 def test_large_requests_that_were_given_up_cost_nothing_more():
     model, told = Slow(), []
     journal = SimpleNamespace(append=lambda records, done: done(None))
@@ -151,6 +152,7 @@ def slow_server():
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx", b"POST / HTTP/1.1\r\nHost: a\r\n"],
                          ids=["nothing", "an empty line", "no body", "a byte of a body", "half a head"])
+@pytest.mark.slow
 def test_whoever_stops_in_the_middle_is_let_go(slow_server, sent):
     with socket.create_connection(slow_server, timeout=8) as client:
         client.sendall(sent)
@@ -168,6 +170,7 @@ def test_trailers_without_end_are_cut_off(slow_server):
                 time.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_one_connection_is_used_again_and_again(slow_server):
     with socket.create_connection(slow_server, timeout=8) as client:
         for k in range(3):

@@ -14,6 +14,7 @@ def _rows(n=1000, seed=0):
     return X, X[:, 1].astype(float), X[:, 1] + rng.normal(size=n) * np.where(X[:, 0] > 0, 3, 1)
 
 
+@pytest.mark.slow
 def test_what_it_says_of_the_window_is_out_of_fold():
     X, prediction, y = _rows()
     y[:200] += 50  # the first fifth is off by far: a model of the others cannot know
@@ -21,6 +22,7 @@ def test_what_it_says_of_the_window_is_out_of_fold():
     assert apart[:200].mean() < 5 < model.predict(with_prediction(X[:200], prediction[:200])).mean()
 
 
+@pytest.mark.slow
 def test_a_block_is_never_split():
     X, prediction, y = _rows()
     blocks = np.random.default_rng(1).permutation(np.arange(1000) // 100)

@@ -160,6 +160,7 @@ def test_plain_papermill_keeps_its_own_error_for_a_cell_that_raises(notebook, tm
     assert "never" not in "".join(outputs(tmp_path / "out.ipynb")) and any(o.get("ename") == "ZeroDivisionError" for c in read(tmp_path / "out.ipynb")["cells"] for o in c.get("outputs", []))
 
 
+@pytest.mark.slow
 def test_papermill_options_have_their_effect(notebook, tmp_path):
     import papermill
     out = str(tmp_path / "out.ipynb")

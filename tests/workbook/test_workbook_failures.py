@@ -84,6 +84,7 @@ def test_a_cell_over_its_limit_is_interrupted_and_may_clean_up(fails, tmp_path):
     assert (tmp_path / "cleaned").exists() and [o["ename"] for o in e.outputs] == ["KeyboardInterrupt", "TimeLimit"] and e.line in (2, 3)
 
 
+@pytest.mark.slow
 def test_a_step_over_its_limit_in_a_cell_that_cannot_be_interrupted(fails, monkeypatch):
     monkeypatch.setattr(engine, "GRACE", 0.5)
     monkeypatch.setenv("MODEL_OPS_STEP_TIMEOUT", "2.5")

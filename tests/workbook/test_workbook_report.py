@@ -221,6 +221,7 @@ def test_the_index(workbook):
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.slow
 def test_in_a_browser_nothing_runs_and_nothing_is_fetched(tmp_path):
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     hostile = [display(text_html=text) for text in (*HOSTILE, *FOREIGN)] + [display(text_markdown=text) for text in HOSTILE] + [printed(text) for text in HOSTILE]
