@@ -111,12 +111,17 @@ class _Tail:
         self.synced, self.unsynced = self.end, 0
 
     def probe(self) -> None:
-        "Raise where the disk takes nothing: a block is written, synced, and cut off again."
-        if self.handle is None: self._open()
+        "Raise where the disk takes nothing: a file of its own is written, synced, and removed; the segment is not touched."
+        self.disk.folder(self.folder)
+        path = self.folder/f".{self.worker}.probe"
+        with suppress(FileNotFoundError): self.disk.remove(path)
+        handle = self.disk.create(path)
         try:
-            self.disk.write(self.handle, bytes(PROBE))
-            self.disk.sync(self.handle)
-        finally: self.disk.cut(self.handle, self.end)
+            self.disk.write(handle, bytes(PROBE))
+            self.disk.sync(handle)
+        finally:
+            with suppress(OSError): self.disk.close(handle)
+            with suppress(OSError): self.disk.remove(path)
 
     def finish(self) -> None:
         "Sync what is not, and close."
