@@ -58,10 +58,12 @@ def saved(page, path: Path) -> dict:
     before = path.stat().st_mtime_ns
     page.keyboard.press("Control+s")
     deadline = time.monotonic() + 20
-    while path.stat().st_mtime_ns == before:
+    while True:  # JupyterLab empties the file before it writes: what is not JSON yet is read again
         assert time.monotonic() < deadline, "JupyterLab did not save the notebook"
         time.sleep(0.1)
-    return json.loads(path.read_text())
+        if path.stat().st_mtime_ns == before: continue
+        try: return json.loads(path.read_text())
+        except json.JSONDecodeError: pass
 
 
 def test_data_and_runs_are_explored_by_keyboard_and_nothing_is_left_behind(page, book):
