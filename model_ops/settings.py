@@ -54,9 +54,12 @@ KEYS = {  # (section, key): (attribute of Settings; empty where it is read by `s
     ("log", "dedupe_days"): ("", "7", "days within which a request id is recognised"),
     ("log", "compact_hours"): ("", "24", "hours between two joinings of the table's small files; 0: never"),
     ("log", "vacuum_hours"): ("", "168", "hours that files stay after the table has dropped them; 0: for ever"),
+    ("monitor", "textfile"): ("", "", "a second folder for what `monitor` says to Prometheus: that of node_exporter's textfile collector"),
+    ("monitor", "prometheus_port"): ("", "9090", "of the Prometheus that `make monitoring` starts; 0 takes a free one"),
+    ("monitor", "alertmanager_port"): ("", "9093", "of its Alertmanager; 0 takes a free one"),
 }
 ENVIRONMENTS = ("development", "test", "production")
-_FOLDERS = {("tracking", "artifacts"), ("registry", "store"), ("serve", "package"), ("serve", "cert"), ("serve", "key"), ("log", "folder")}
+_FOLDERS = {("tracking", "artifacts"), ("registry", "store"), ("serve", "package"), ("serve", "cert"), ("serve", "key"), ("log", "folder"), ("monitor", "textfile")}
 _SECRETS = {("serve", "token"), ("serve", "admin_token")}
 _VARIABLES = {"tracking_uri": "MLFLOW_TRACKING_URI"}  # a name that people know already; the others are MODEL_OPS_<SECTION>_<KEY>
 

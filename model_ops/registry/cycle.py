@@ -244,7 +244,7 @@ def status(
     ledger = Ledger(settings.ledger_url)
     head = ledger.champion()
     champion = {"version": ledger.version(head.champion), "digest": head.champion, "since": _when(head.at), "who": head.who, "why": head.why, "kind": head.kind} if head else None
-    missing = [p for part in map(check.declared, check.steps(settings.root).values()) for p in part.outputs if not settings.path(p).exists()]
+    missing = [p for path in check.steps(settings.root).values() if check.in_pipeline(path) for p in check.declared(path).outputs if not settings.path(p).exists()]
     return Status(settings.name, champion, challenger(settings), pinned(settings), _decision_and_when(settings, ledger), pipeline.stale(settings.root), mirror.differences(ledger, settings), missing)
 
 def _when(at: str) -> str:

@@ -70,7 +70,7 @@ def _notes(step: str, root: Path) -> list[Run]:
     return found
 
 # %% ../../nbs/workbook/history.ipynb #77768fd1
-RECORDS = {"prepare": "prepare", "train": "train", "diagnose": "diagnosis", "evaluate": "evaluation", "drift": "verdict", "promote": "decision"}  # step → its record's name; other steps: their own name
+RECORDS = {"prepare": "prepare", "train": "train", "diagnose": "diagnosis", "evaluate": "evaluation", "drift": "verdict", "promote": "decision", "monitor": "health"}  # step → its record's name; other steps: their own name
 
 def on_disk(
     step: str,   # a step's name

@@ -33,6 +33,7 @@ def _near(missing: Path) -> str:
 def plan(
     step: str,           # a step's name
     settings: Settings,  # the workbook's
+    told: dict | None = None,  # parameter → value, instead of what params/<step>.yaml says
 ) -> Plan:
     "The checked plan of a run; raises `ParameterError` or `StepError` before anything has happened."
     notebook = settings.path(f"nbs/steps/{step}.ipynb")
@@ -40,7 +41,7 @@ def plan(
         known = [p.stem for p in notebook.parent.glob("*.ipynb")]
         raise ParameterError(f"There is no step '{step}' (no {notebook.relative_to(settings.root)}).", nearest(step, known) or f"Known are {', '.join(sorted(known)) or 'none'}.", f"A new one is made by: model-ops add {step}.")
     file = f"params/{step}.yaml"
-    told = params.check(params.read_yaml(settings.path(file)), params.read_cell(notebook), file)
+    told = params.check({**params.read_yaml(settings.path(file)), **(told or {})}, params.read_cell(notebook), file)
     for source in check.source_files(notebook, settings.root):
         if not settings.path(source).exists(): raise DataError(f"There is no file {source}.", f"{file} names it.", _near(settings.path(source)))
     return Plan(step, notebook, declared(notebook), told, params.secrets(told))
@@ -73,12 +74,19 @@ def run_step(
     cell_timeout: float | None = None, # seconds a cell may take
     step_timeout: float | None = None, # seconds the step may take
     quiet: bool = False,               # no progress
+    told: dict | None = None,          # parameter → value, instead of what params/<step>.yaml says
 ) -> str:
     "Run a step of the pipeline, log it, render its report and put its outputs in place; returns the record's sentence."
+    settings = settings or Settings.load()
+    todo = plan(step, settings, told)
+    with contextlib.nullcontext() if check.in_pipeline(todo.notebook) else alone(settings.root, f"the step {step}", step):  # a stage runs inside a command that holds the workbook
+        return _run(todo, settings, cell_timeout, step_timeout, quiet)
+
+def _run(todo: Plan, settings: Settings, cell_timeout: float | None, step_timeout: float | None, quiet: bool) -> str:
+    "Run what was planned."
     from model_ops.tracking import runs
     from model_ops.workbook import engine
-    settings = settings or Settings.load()
-    todo, root = plan(step, settings), settings.root
+    step, root = todo.step, settings.root
     runs.ready(settings)
     run_id, staged = uuid.uuid4().hex[:12], root/"scratch"/f".{step}"
     shutil.rmtree(staged, ignore_errors=True)
@@ -138,9 +146,10 @@ def _failed_report(failed: Path, step: str) -> None:
 def alone(
     root: Path,  # the workbook's root
     what: str,   # what is being done, for the other's message
+    name: str = "",  # of a part of the workbook that one command at a time may write; the pipeline's files by default
 ):
     "Hold the workbook for one command; raises `ConflictError` that names the command that holds it."
-    path = root/"scratch"/".lock"
+    path = root/"scratch"/(f".lock-{name}" if name else ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as f:
         try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,7 +18,7 @@ from .. import files, html, records
 from ..errors import ModelOpsError
 from ..html import badge, el
 from ..settings import Settings
-from .check import steps
+from .check import in_pipeline, steps
 from .clean import clean
 from .here import declared
 
@@ -287,6 +287,8 @@ def index(
     root = Path(root)
     try: known = steps(root)
     except ModelOpsError: known = {}
-    others = sorted(p.stem for p in (root/"reports").glob("*.html") if p.stem != "index" and p.stem not in known)
-    cards = [_card(step, known.get(step), root) for step in [*list(known)[-1:], *list(known)[:-1], *others]]  # the last step's answer first
+    pages = sorted(p.stem for p in (root/"reports").glob("*.html") if p.stem != "index")
+    stages = [step for step, notebook in known.items() if in_pipeline(notebook)]
+    beside = [step for step in pages if step in known and step not in stages]  # of a schedule: nothing is to be said before it ran
+    cards = [_card(step, known.get(step), root) for step in [*stages[-1:], *beside, *stages[:-1], *(p for p in pages if p not in known)]]  # the last step's answer first
     return files.write(root/"reports"/"index.html", _fill("index.html.j2", title=Settings.load(root).name, cards=cards))
