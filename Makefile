@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help run lab test test-slow lint sync notebooks lock bench wheel clean
+.PHONY: help run lab monitoring test test-slow lint sync notebooks lock bench wheel clean
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -16,6 +16,9 @@ run: $(READY) ## run the pipeline on all flights, and say what came out
 
 lab: $(READY) ## JupyterLab on the index notebook
 	@$(BIN)/model-ops lab
+
+monitoring: $(READY) ## server, Prometheus and Alertmanager on this machine: the loop alive
+	@$(BIN)/python -m model_ops.monitor.stack
 
 test: $(READY) lint notebooks ## everything that is quick (under 5 minutes on 2 cores)
 	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 import numpy as np
 from .counters import Counters
-from .exposition import ABOUT, BOUNDS, METRICS, collected, of_live, of_log, rendered
+from .exposition import ABOUT, BOUNDS, METRICS, collected, of_live, of_log, of_monitor, rendered
 
 # %% ../../nbs/serve/telemetry.ipynb #a3b1af5f
 class _Histogram:
@@ -178,4 +178,4 @@ class Telemetry:
         "The metrics of all workers, as Prometheus reads them."
         self.flush()
         live = self.live
-        return rendered([*collected(self.folder), *of_log(self.folder), *(of_live(live) if live is not None else ())])
+        return rendered([*collected(self.folder), *of_log(self.folder), *of_monitor(self.folder), *(of_live(live) if live is not None else ())])
