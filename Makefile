@@ -17,8 +17,8 @@ run: $(READY) ## run the pipeline on all flights, and say what came out
 lab: $(READY) ## JupyterLab on the index notebook
 	@$(BIN)/model-ops lab
 
-monitoring: $(READY) ## server, Prometheus and Alertmanager on this machine: the loop alive
-	@$(BIN)/python -m model_ops.monitor.stack
+monitoring: $(READY) ## server, Prometheus and Alertmanager on this machine, until Ctrl-C (TRY=1: an incident, seen through)
+	@$(BIN)/python -m model_ops.monitor.alive $(if $(TRY),--try)
 
 test: $(READY) lint notebooks ## everything that is quick (under 5 minutes on 2 cores)
 	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile

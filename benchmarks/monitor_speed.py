@@ -97,16 +97,32 @@ def read(root: Path):
     return logged.read(Settings.load(root), Span.of(DAYS, START + timedelta(days=DAYS), "", START + timedelta(days=DAYS + 7), contract=contract), slices=["c0", "c2"])
 
 
+def report(root: Path):
+    "All that a monitoring report does."
+    from model_ops.drift.compare import compare
+    from model_ops.drift.meaning import judge
+    from model_ops.monitor import levels as service
+    from model_ops.monitor.health import assess
+    from model_ops.monitor.maturity import Expected, mature
+    from model_ops.settings import Settings
+    logged, settings = read(root), Settings.load(root)
+    model = judge(logged.validation, logged.scores, logged.labelled, importance=logged.served.manifest.importance, package=logged.served.digest)
+    verdict = compare(logged.reference, logged.profile, contract=logged.served.contract, model=model)
+    health = assess(logged, verdict, mature(logged, Expected()), service.look(logged, settings, service.Levels()), now=logged.span.as_of, settings=settings)
+    (root / "report.html").write_text(str(health.display()))
+    return logged
+
+
 def main() -> int:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000], help="predictions in the log")
     words.add_argument("--keep", type=Path, help="a folder in which logs are made, and found again by a later run")
-    words.add_argument("--do", nargs=2, metavar=("WHAT", "FOLDER"), help="make-ROWS or read, in a folder, and nothing else")
+    words.add_argument("--do", nargs=2, metavar=("WHAT", "FOLDER"), help="make-ROWS, read or report, in a folder, and nothing else")
     told = words.parse_args()
     if told.do:
         what, root = told.do[0], Path(told.do[1])
         if what.startswith("make-"): make(root, int(what[5:]))
-        else: print(read(root).rows)
+        else: print({"read": read, "report": report}[what](root).rows)
         return 0
     folder = told.keep or Path(tempfile.mkdtemp(prefix="model-ops-monitor-"))
     try:
@@ -115,7 +131,7 @@ def main() -> int:
         for rows in told.rows:
             root = folder / f"orders-{rows}"
             if not root.exists(): once([sys.executable, __file__, "--do", f"make-{rows}", root], folder)
-            for what in ("read",):
+            for what in ("read", "report"):
                 used = once([sys.executable, __file__, "--do", what, root], folder)
                 print(f"| {rows:,} × 20 | {what} | {used.wall:.1f} | {used.cpu:.1f} | {used.memory:.0f} |", flush=True)
     finally:

@@ -111,7 +111,8 @@ WORLDS = {  # what happens at day 60 of 92, as `monitored_log.make` takes it; wh
     "nothing": ({}, set()),
     "labels follow the scores no longer": ({"flip": 0.25}, {"ModelPerformanceRealized"}),
     "a source sends nulls": ({"nulls": 0.3}, {"ModelDataQuality"}),
-    "a column shifts, labels never come": ({"shift": -2.0, "label_share": 0.0}, set()),
+    "an important column shifts": ({"shift": 3.0}, set()),
+    "an important column shifts, labels never come": ({"shift": 3.0, "label_share": 0.0}, {"ModelLabelsMissing"}),
 }
 
 

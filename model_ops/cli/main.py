@@ -9,13 +9,13 @@ __all__ = ['app', 'main']
 import os, sys
 import typer
 from .. import __version__
-from . import export, models, notebooks, pipeline, predictions, release, results, serve, tables
+from . import export, models, monitor, notebooks, pipeline, predictions, release, replay, results, retrain, serve, tables
 from ..errors import ModelOpsError
 
 # %% ../../nbs/cli/main.ipynb #da724f62
 app = typer.Typer(name="model-ops", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="A workbook: notebooks train a model, judge it, release it and watch it. Start with: model-ops run")
-for group in (pipeline, results, release, serve, predictions, export, models, notebooks, tables): group.register(app)
+for group in (pipeline, results, release, serve, predictions, monitor, retrain, replay, export, models, notebooks, tables): group.register(app)
 
 def _say_version(asked: bool) -> None:
     "Show the version and stop."

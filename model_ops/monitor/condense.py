@@ -66,7 +66,7 @@ class Part:
     scores: Scores | None
     labelled: Scores | None
     lines: pl.DataFrame      # by day, version, package and contract: counts and sums
-    requests: pl.DataFrame   # day, version, latency_ms of each request
+    requests: dict[tuple[date, str], np.ndarray]  # by day and version, milliseconds of each request
     slices: pl.DataFrame
     delays: pl.DataFrame
     hours: pl.DataFrame      # hours since the window began, rows
@@ -117,7 +117,7 @@ class About:
         counts = {"early": int(((found.first >= 0) & (early < 0)).sum()), "late": int((early > LATE*MICROS)[found.first >= 0].sum()), "unfit": int(found.unfit.sum())}
         skew = (facts["event_time"] - facts["received_time"]).dt.total_microseconds().fill_null(0)
         own, before = self._own(facts, found, wide, labelled)
-        return Part(rows.height, self._profile(frame, facts, start), *self._scores(facts, frame, score, wide, actual), self._lines(facts), facts.filter(pl.col("row") == 0).select("day", "version", pl.col("latency_ms").cast(pl.Float32)),
+        return Part(rows.height, self._profile(frame, facts, start), *self._scores(facts, frame, score, wide, actual), self._lines(facts), self._requests(facts),
                     self._slices(frame, facts), self._delays(days, early, found.first), self._hours(clock), counts | {"ahead": int((skew > 0).sum())}, float(skew.max() or 0)/3.6e9,
                     self._broken(raw, days), own, before, self._sample(rows, found, labelled))
 
@@ -169,6 +169,10 @@ class About:
         return facts.group_by("day", "version", "package", "contract").agg(
             rows=pl.len(), requests=(pl.col("row") == 0).sum(), labelled=known.sum(), actual=pl.col("_actual").filter(known).sum(), score=pl.col("score").sum(), scored=pl.col("score").count(),
             loss=pl.col("_loss").filter(known).sum(), hits=pl.col("_hit").sum(), first=pl.col("_time").min(), last=pl.col("_time").max())
+
+    def _requests(self, facts: pl.DataFrame) -> dict[tuple[date, str], np.ndarray]:
+        first = facts.filter(pl.col("row") == 0, pl.col("latency_ms").is_not_null()).select("day", "version", pl.col("latency_ms").cast(pl.Float32))
+        return {key: part["latency_ms"].to_numpy() for key, part in first.partition_by("day", "version", as_dict=True).items()}
 
     def _slices(self, frame: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
         found = [pl.DataFrame(schema=SLICES)]

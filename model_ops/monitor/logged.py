@@ -71,7 +71,7 @@ class Logged:
     labelled: Scores | None  # of those whose labels have come
     violations: list[Broken]
     days: pl.DataFrame       # a line a day and version: day, version, rows, requests, labelled, mean_actual, score_mean, loss_mean, hits, p50_ms, p95_ms, p99_ms, slowest_ms
-    latency: dict[str, float]  # of requests, exact: p50, p95, p99, p999, max, in ms
+    latency: dict[str, float]  # of requests, exact: p50, p95, p99, p999, max, in ms; empty where none was logged
     delays: pl.DataFrame     # day, delay_days, labels: first labels by the day of the prediction and whole days until they arrived
     labels: dict[str, int]   # new, same, corrected, unknown, early, late, unfit
     gaps: list[tuple[datetime, datetime]]  # stretches without traffic that the days around do not explain
@@ -120,7 +120,7 @@ def in_charge(
     return served, previous
 
 # %% ../../nbs/monitor/logged.ipynb #bb59b4cf
-_ROWS, _THREADS = 100_000, 2
+_ROWS, _THREADS = 50_000, 2
 _SAY = 500_000  # rows after which it is said how far it is
 _NEEDED = ["event_time", "received_time", "request_id", "row", "version", "package", "contract", "key", "inputs", "score", "label", "probabilities", "latency_ms"]
 
@@ -189,8 +189,9 @@ class _Total:
     def __init__(self, about: About, rows: int, told: Callable | None):
         self.about, self.all, self.told, self.rows, self.said = about, rows, told, 0, 0.0
         self.profile = self.scores = self.labelled = self.sample = None
-        self.frames: dict[str, list[pl.DataFrame]] = {name: [] for name in ("lines", "requests", "slices", "delays", "hours", "own", "before")}
+        self.frames: dict[str, list[pl.DataFrame]] = {name: [] for name in ("lines", "slices", "delays", "hours", "own", "before")}
         self.counts, self.skewed, self.broken = dict.fromkeys(("early", "late", "unfit", "ahead"), 0), 0.0, {}
+        self.requests: dict[tuple[date, str], list[np.ndarray]] = {}
         self.own = 0
 
     def add(self, part: Part) -> None:
@@ -200,6 +201,7 @@ class _Total:
         for name, kept in self.frames.items():
             frame = getattr(part, name)
             kept.append(frame.with_columns(pl.col("place") + self.own) if name == "before" else frame)
+        for key, ms in part.requests.items(): self.requests.setdefault(key, []).append(ms)
         for name, n in part.counts.items(): self.counts[name] += n
         self.skewed, self.rows, self.own = max(self.skewed, part.skewed), self.rows + part.rows, self.own + part.own.height
         for violation, day in part.broken: self._broken(violation, day)
@@ -222,16 +224,16 @@ class _Total:
     def logged(self, served: Served, previous: Served | None, untimed: int, strangers: int, known: set[str]) -> Logged:
         "What is known of the window."
         about, span = self.about, self.about.span
-        lines, requests = self._sum("lines").cast({name: pl.Int64 for name in ("rows", "requests", "labelled", "scored", "hits")}), self._sum("requests")
+        lines, requests = self._sum("lines").cast({name: pl.Int64 for name in ("rows", "requests", "labelled", "scored", "hits")}), {key: np.concatenate(ms) for key, ms in self.requests.items()}
         if about.contract.task == "regression": lines = lines.with_columns(hits=pl.lit(None, pl.Int64))
         hours = dict(self._sum("hours").group_by("hour").agg(pl.col("rows").sum()).iter_rows())
-        ms = requests["latency_ms"].drop_nulls()
-        of = lambda q: float(ms.quantile(q, "higher")) if len(ms) else float("nan")
+        ms = np.concatenate([*requests.values(), np.empty(0, np.float32)])
+        latency = dict(zip(("p50", "p95", "p99", "p999", "max"), np.quantile(ms, [0.5, 0.95, 0.99, 0.999, 1], method="higher").tolist(), strict=True)) if len(ms) else {}
         ahead = self.counts.pop("ahead")
         skew = {} if span.clock != "received" or served.contract.time is None else {"rows": ahead, "hours": self.skewed}
         return Logged(span=span, rows=self.rows, untimed=untimed, served=served, previous=previous, versions=_versions(lines, known), reference=about.reference, profile=self.profile, validation=about.validation,
             scores=self.scores, labelled=self.labelled, violations=[Broken(c, r, s, n, n/self.rows, day, example) for (c, r), (s, n, day, example) in sorted(self.broken.items(), key=lambda kv: -kv[1][1])],
-            days=_days(lines, requests, about.contract.task), latency={"p50": of(0.5), "p95": of(0.95), "p99": of(0.99), "p999": of(0.999), "max": of(1)},
+            days=_days(lines, requests, about.contract.task), latency=latency,
             delays=self._sum("delays").group_by("day", "delay_days").agg(pl.col("labels").sum()).sort("day", "delay_days"), labels={**about.labels.count(), **self.counts, "unknown": strangers},
             gaps=gaps(hours, span.since, span.until), skew=skew, sample=self._sampled(),
             slices=self._sum("slices").group_by("column", "value", "day").agg(pl.exclude("column", "value", "day").sum()).select(list(SLICES)).sort("column", "value", "day"), labelled_rows=self._sum("own"), earlier=self._sum("before"))
@@ -259,14 +261,14 @@ def _versions(lines: pl.DataFrame, known: set[str]) -> pl.DataFrame:
     return found.with_columns(hits=_right(lines)).select("version", "package", "contract", pl.col("package").is_in(list(known)).fill_null(False).alias("known"), "rows", "labelled", "first", "last",
                         score_mean=_MEAN("score", "scored"), loss_mean=_MEAN("loss", "labelled"), hits="hits").sort("last")
 
-def _days(lines: pl.DataFrame, requests: pl.DataFrame, task: str) -> pl.DataFrame:
+def _days(lines: pl.DataFrame, requests: dict, task: str) -> pl.DataFrame:
     "A line a day and version."
     found = lines.group_by("day", "version").agg(*(pl.col(c).sum() for c in ("rows", "requests", "labelled", "actual", "score", "scored", "loss", "hits")))
-    ms = pl.col("latency_ms")
-    late = requests.group_by("day", "version").agg(p50_ms=ms.quantile(0.5), p95_ms=ms.quantile(0.95), p99_ms=ms.quantile(0.99), slowest_ms=ms.max())
+    names = ("p50_ms", "p95_ms", "p99_ms", "slowest_ms")
+    late = pl.DataFrame([(*key, *np.quantile(ms, [0.5, 0.95, 0.99, 1], method="higher").tolist()) for key, ms in requests.items()], orient="row", schema={"day": pl.Date, "version": pl.String, **dict.fromkeys(names, pl.Float64)})
     mean = _MEAN("actual", "labelled") if task != "multiclass" else pl.lit(None, pl.Float64)
     return found.with_columns(hits=_right(lines)).join(late, on=["day", "version"], how="left", nulls_equal=True).select("day", "version", "rows", "requests", "labelled", mean.alias("mean_actual"), _MEAN("score", "scored").alias("score_mean"),
-        _MEAN("loss", "labelled").alias("loss_mean"), "hits", "p50_ms", "p95_ms", "p99_ms", "slowest_ms").sort("day", "version")
+        _MEAN("loss", "labelled").alias("loss_mean"), "hits", *names).sort("day", "version")
 
 # %% ../../nbs/monitor/logged.ipynb #f06f8888
 def as_known(

@@ -9,7 +9,7 @@ __all__ = ['LOST', 'SURE', 'Expected', 'Cohorts', 'cohorts', 'curve', 'at', 'due
 # %% ../../nbs/monitor/maturity.ipynb #619a5728
 import math
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import ClassVar
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from ..drift.parts import Part, six
 from ..evaluate.metrics import title
 from ..html import badge, el, number, table
 from .asof import FEWEST, AsOf, course, summed
+from .window import midnight
 from ..records import Record
 
 # %% ../../nbs/monitor/maturity.ipynb #f6699a6b
@@ -51,11 +52,12 @@ def cohorts(
     delays: pl.DataFrame,  # day, delay_days, labels
     until: datetime,       # UTC: end of the span
     as_of: datetime,       # UTC: what was known then
+    zone: str = "",        # IANA name of the zone in which days begin; empty for UTC
 ) -> Cohorts:
     "Predictions and labels by day."
     by_day = days.group_by("day").agg(pl.col("rows").sum()).sort("day")
     names = by_day["day"].to_list()
-    ends = [min(datetime.combine(d, time(), UTC) + timedelta(1), until) for d in names]
+    ends = [min(midnight(d + timedelta(1), zone), until) for d in names]
     ages = np.array([max(0, (as_of - end)//timedelta(1)) for end in ends], dtype=int)
     found = delays.join(by_day.select("day").with_row_index("place"), on="day")
     labels = np.zeros((len(names), int(max(ages.max(initial=0), found["delay_days"].max() or 0)) + 1))
@@ -200,11 +202,11 @@ def mature(
     expected: Expected,
 ) -> Maturity:
     "How complete the labels are, whether some are missing, and the metric as of each day."
-    task = logged.validation.task
+    task, span = logged.served.contract.task, logged.span
     metric, facts = "mae" if task == "regression" else "log_loss", dict(within_days=expected.within_days, told=expected.share, counts=dict(logged.labels))
     if not logged.days.height:
         return Maturity(summary="There are no predictions, so no labels are expected.", rows=0, labelled=0, share=None, expected=None, missing=False, why=[], comes=None, quick={"half": None, "most": None}, curve=[], days=[], metric=metric, as_of=[], **facts)
-    c = cohorts(logged.days, logged.delays, logged.span.until, logged.span.as_of)
+    c = cohorts(logged.days, logged.delays, span.until, span.as_of, span.zone)
     labelled, wanted, shares = c.within(0, c.ages + c.labels.shape[1]), due(c, expected), curve(c)
     questions = [complete(c, expected), flowing(c, expected)]
     missing = any(q.missing for q in questions)
@@ -215,7 +217,7 @@ def mature(
     share, should = labelled.sum()/c.rows.sum(), float((wanted*c.rows).sum()/c.rows.sum())
     return Maturity(summary=_sentence(share, should, missing, days, expected), rows=int(c.rows.sum()), labelled=int(labelled.sum()), share=six(float(share)), expected=six(should), missing=missing, since=since,
                     why=[q.sentence for q in questions], comes=six(comes), quick={name: _after(shares, part) for name, part in (("half", 0.5), ("most", 0.9))}, curve=[six(float(v)) for v in shares], days=days, metric=metric,
-                    as_of=course(summed(logged.days, logged.labelled_rows, task, logged.earlier), logged.span.as_of, expected.within_days), **facts)
+                    as_of=course(summed(logged.days, logged.labelled_rows, task, earlier=logged.earlier, zone=span.zone), span.as_of, expected.within_days), **facts)
 
 def _state(old: bool, short: bool, gone: bool) -> str:
     if gone and short: return "labels missing"
