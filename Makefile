@@ -4,12 +4,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help run lab monitoring test test-slow lint sync notebooks lock bench wheel clean
+.PHONY: help setup run lab monitoring test test-slow lint sync notebooks lock bench wheel clean
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock scripts/setup
 	@scripts/setup
+
+setup: $(READY) ## the Python environment
 
 run: $(READY) ## run the pipeline on all flights, and say what came out
 	@$(BIN)/model-ops run

@@ -4,8 +4,10 @@ The world: orders with a time `at`, a number `order` (the id), numbers `x0`, `x1
 log-odds (or has a known mean). A logistic (or linear) model has learned it in the 30 days before the log begins, was tuned on the 14 days after
 those, and is in charge. From a day on something may change: a column's values, their presence, the world itself.
 """
+import atexit
 import functools
 import json
+import shutil
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,6 +30,7 @@ from model_ops.predictions.delta import TIME, Table, schema
 from model_ops.registry import ledger as ledgers
 from model_ops.registry.store import Store
 from model_ops.settings import Settings
+from model_ops.train.loss import with_prediction
 
 CHANNELS = ("phone", "shop", "web")
 CLASSES = {"binary": ("no", "yes"), "multiclass": ("high", "low", "mid"), "regression": ()}
@@ -82,12 +85,13 @@ class Made:
 
 
 @functools.cache
-def _made(rows: int, start: str, columns: int, task: str, versions: int, seed: int) -> Made:
+def _made(rows: int, start: str, columns: int, task: str, versions: int, seed: int, loss: bool = False) -> Made:
     "Contract, windows and packages, made once a session."
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LinearRegression, LogisticRegression
     from sklearn.pipeline import make_pipeline
     folder = Path(tempfile.mkdtemp(prefix="monitored-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     frame = world(LEARNED + TUNED, max(rows, 100), day_of(start, -LEARNED - TUNED), columns=columns, task=task, seed=seed + 1).drop("probability", "mean", strict=False)
     frame = frame.with_columns(x0=pl.when(pl.int_range(pl.len()) % 50 == 7).then(None).otherwise("x0"), order=pl.col("order") - 900_000)
     border = moment(start, -TUNED).replace(tzinfo=None)
@@ -108,23 +112,25 @@ def _made(rows: int, start: str, columns: int, task: str, versions: int, seed: i
         some = slice(None, None, k + 1)  # a later version has learned from fewer rows: another model, about as good
         model = make_pipeline(SimpleImputer(strategy="constant", fill_value=0.0), LinearRegression() if task == "regression" else LogisticRegression(C=1000)).fit(X[some], y[some])
         said = model.predict(V) if task == "regression" else model.predict_proba(V)
-        scores = Scores.of(said[:, 1] if task == "binary" else said, truth, task=task, classes=contract.outputs, threshold=threshold, chunk=blocks(contract, validation).names)
-        manifest = write_package(folder / f"package-{k + 1}", model=model, X=V, contract=contract, threshold=threshold, profile=profile, scores=scores, importance=importance, params={"C": 1000.0, "every": k + 1}, windows=facts)
+        loss_model = make_pipeline(SimpleImputer(strategy="constant", fill_value=0.0), LinearRegression()).fit(with_prediction(V, said), abs(truth - said)) if loss else None
+        errors = np.maximum(0, loss_model.predict(with_prediction(V, said))) if loss else None
+        scores = Scores.of(said[:, 1] if task == "binary" else said, truth, task=task, classes=contract.outputs, threshold=threshold, chunk=blocks(contract, validation).names, loss=errors)
+        manifest = write_package(folder / f"package-{k + 1}", model=model, loss_model=loss_model, X=V, contract=contract, threshold=threshold, profile=profile, scores=scores, importance=importance, params={"C": 1000.0, "every": k + 1}, windows=facts)
         digests.append(manifest.digest)
     return Made(folder, contract, tuple(digests))
 
 
 def make(root: Path, *, days: int = 40, rows: int = 300, start: str = "2026-01-01", shift: float = 0.0, flip: float = 0.0, nulls: float = 0.0, from_day: int = 20, label_delay_days: float = 3, label_share: float = 1.0,
-         columns: int = 4, versions: int = 1, seed: int = 0, task: str = "binary", sections: str = "") -> Settings:
+         columns: int = 4, versions: int = 1, seed: int = 0, task: str = "binary", loss: bool = False, sections: str = "") -> Settings:
     """Make the workbook, the ledger, the store and the log.
 
     `rows` a day · from `from_day` on: `shift` standard deviations of x0, a share `flip` of labels turned, a share `nulls` of x0 missing · labels come after an exponential delay of `label_delay_days` in the
-    mean (0: at once), for a share `label_share` of rows · `versions`: with two, the second one takes over at `from_day` (more share the days from there evenly) · `sections`: more text for settings.ini.
+    mean (0: at once), for a share `label_share` of rows · `versions`: with two, the second one takes over at `from_day` (more share the days from there evenly) · `loss`: the package of a regression has a model of its error · `sections`: more text for settings.ini.
     A request has one, two or three rows. `truth.parquet` beside the log holds what was drawn, with request_id, row, version and arrival of each row.
     """
     root.mkdir(parents=True, exist_ok=True)
     (root / "settings.ini").write_text(f"[workbook]\nname = orders\nnoun = orders\n\n[registry]\nmodel = orders\n{sections}", encoding="utf-8")
-    made = _made(rows, start, columns, task, versions, seed)
+    made = _made(rows, start, columns, task, versions, seed, loss)
     for name in ("train", "validation"): (root / "data").mkdir(exist_ok=True), files.write(root / f"data/{name}.parquet", (made.folder / f"{name}.parquet").read_bytes())
     for name in ("contract", "profile"): files.write(root / f"records/{name}.json", (made.folder / f"{name}.json").read_bytes())
     settings, store = Settings.load(root), Store(Path(root) / "store")

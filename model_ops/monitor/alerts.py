@@ -238,10 +238,10 @@ def _log(w: Words, levels: Levels) -> list[tuple]:
 
 # %% ../../nbs/monitor/alerts.ipynb #ad97c14b
 def _stale(w: Words, policy: Policy) -> list[tuple]:
-    at_most, days = w.said("loss", 'source="realized"', 'bound="high"'), policy.stale_days + policy.cooldown_days
-    holds = f"min by (job, instance) ({at_most} < bool on (job, instance, metric) {w.said('harm')}) == 1"
+    guess, days = w.said("loss", 'source="realized"', 'bound="value"'), policy.stale_days + policy.cooldown_days
+    holds = f"min by (job, instance) ({guess} <= bool on (job, instance, metric) {w.said('harm')}) == 1"
     return [("ModelStale", "ticket", "1h", f"time() - {w.said('model_trained_timestamp_seconds')} > {days*86400:.10g}\nunless on (job, instance) ({holds})",
-        "{model} learned from data that ended {time} ago, and labels do not show that it still holds ({instance}).",
+        "{model} learned from data that ended {time} ago, and labels do not speak for it ({instance}).",
         f"After {policy.stale_days:g} days it was to be trained anew. Probable cause: retraining is switched off, held back or refused by the gates, and labels are missing or few. Next: model-ops retrain --check says what holds it back.")] if policy.stale_days else []
 
 def _model(w: Words, told: Alerts, policy: Policy) -> list[tuple]:

@@ -42,14 +42,14 @@ def summed(
     rows = np.zeros(count)
     rows[(by_day["day"] - start).dt.total_days().to_numpy()] = by_day["rows"]
     made, came = local("time", zone).dt.date(), local("arrived", zone).dt.date()
-    counted = lambda rows, sign: rows.select(d=(made - start).dt.total_days().clip(0, count - 1), k=(came - made).dt.total_days().clip(0), loss="loss", sign=sign)
+    counted = lambda rows, sign: rows.lazy().select(d=(made - start).dt.total_days().clip(0, count - 1), k=(came - made).dt.total_days().clip(0), loss="loss", sign=sign)
     all_of = [counted(labelled, pl.lit(1))]
     if earlier is not None and earlier.height:
         old = labelled[earlier["place"]].with_columns(arrived=earlier["arrived"])
         wide = np.array(old["probabilities"].to_list()) if task == "multiclass" else None
         old = old.with_columns(loss=pl.Series(losses(task, old["score"].to_numpy(), earlier["actual"].to_numpy().astype(float), wide)))
         all_of += [counted(old, pl.lit(1)), counted(old.with_columns(arrived=earlier["until"]), pl.lit(-1))]
-    parts = pl.concat(all_of).group_by("d", "k").agg(n=pl.col("sign").sum(), total=(pl.col("sign")*pl.col("loss")).sum(), square=(pl.col("sign")*pl.col("loss").pow(2)).sum())
+    parts = pl.concat(all_of).group_by("d", "k").agg(n=pl.col("sign").sum(), total=(pl.col("sign")*pl.col("loss")).sum(), square=(pl.col("sign")*pl.col("loss").pow(2)).sum()).collect(engine="streaming")
     where = parts["d"].to_numpy(), parts["k"].to_numpy()
     def table(name: str) -> np.ndarray:
         found = np.zeros((count, int(parts["k"].max() or 0) + 1))

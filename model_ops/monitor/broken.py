@@ -7,7 +7,7 @@ __all__ = ['ROWS', 'CHANCE', 'TOUCHED', 'JUMP', 'Sign', 'began', 'hanging', 'str
 
 # %% ../../nbs/monitor/broken.ipynb #e6e3da0a
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import numpy as np
 from ..drift import words
 from ..drift.profile import ORDERED, ColumnProfile, Profile
@@ -87,8 +87,17 @@ def _jumping(reference: Profile, current: Profile) -> Iterator[Sign]:
     for n in _asked(current, "id"):
         now, usual = current.columns[n], np.nan_to_num(strange(reference.columns[n])).max(initial=0.0)
         days = np.nan_to_num(strange(now)) > max(JUMP, 2*usual)
-        known = "the range" if now.type in ORDERED else "the categories"
-        if days.any(): yield _sign(n, f"{words.listed([n])} jumped: on {words.counted(int(days.sum()), 'day')} more than half of its values lie beyond {known} of the reference, as after a change of unit or of code.", days, current)
+        if not days.any(): continue
+        known, far = "the range" if now.type in ORDERED else "the categories", _far(reference.columns[n], now)
+        sign = _sign(n, f"{words.listed([n])} jumped: on {words.counted(int(days.sum()), 'day')} more than half of its values lie beyond {known} of the reference, {'as after a change of unit or of code' if far else 'though not far, as in another season'}.", days, current)
+        yield sign if far else replace(sign, certain=False)
+
+def _far(reference: ColumnProfile, current: ColumnProfile) -> bool:
+    "Do values lie further beyond the reference than it is wide? Of categories, whatever is new is far."
+    if current.type not in ORDERED: return True
+    ends = (reference.low, reference.high, current.low, current.high)
+    if None in ends: return False
+    return max(reference.low - current.low, current.high - reference.high) > reference.high - reference.low
 
 # %% ../../nbs/monitor/broken.ipynb #1369d30b
 def lacking(
@@ -124,6 +133,7 @@ def _found(verdict, time: str | None) -> Iterator[Sign]:
 
 def _rules(violations: Sequence, most: float) -> Iterator[Sign]:
     for v in violations:
+        if v.rule == "range" and v.severity != "enforce": continue  # learned, and outside only means outside: `_jumping` looks how
         if v.share <= (most if v.severity != "enforce" else most/10): continue
         certain = v.severity == "enforce" and v.share > most
         yield Sign(v.column, f"{words.percent(v.share)} of the rows break a rule of {words.listed([v.column])} ({v.rule}).", v.first_day and str(v.first_day)[:10], certain, v.share)

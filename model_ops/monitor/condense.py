@@ -52,7 +52,9 @@ def sliced(
     cuts = sorted({edges[min(int(np.searchsorted(done, share)) + 1, len(edges) - 2)] for share in (0.25, 0.5, 0.75)})
     text = [f"{e:.4g}" for e in cuts]
     names = [f"below {text[0]}", *(f"{a} to {b}" for a, b in zip(text, text[1:], strict=False)), f"{text[-1]} and more"]
-    return values.cast(pl.Float64).cut(cuts, labels=names, left_closed=True).cast(pl.String)
+    quarter = pl.when(values.is_null()).then(pl.lit(None, pl.String))
+    for cut, quarter_name in zip(cuts, names, strict=False): quarter = quarter.when(values < cut).then(pl.lit(quarter_name))
+    return quarter.otherwise(pl.lit(names[-1]))
 
 # %% ../../nbs/monitor/condense.ipynb #e37017eb
 MICROS = 86_400_000_000

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
+import numpy as np
 import polars as pl
 from markupsafe import Markup
 from pydantic import Field
@@ -19,7 +20,8 @@ from ..drift import words
 from ..drift.parts import Figure, Part, six
 from ..drift.verdict import Verdict
 from .again import Gap, Paired, gap, paired
-from .cause import QUESTIONS, WEIGHT, Cause, Loss, causes, loss_of
+from .asof import spread
+from .cause import MANY, QUESTIONS, WEIGHT, Cause, Loss, beyond, causes, loss_of
 from .levels import Level, noted
 from .slices import Slice, slices
 from ..records import Record
@@ -104,6 +106,7 @@ class Health(Record):
     gap: Gap = Field(default_factory=Gap)
     paired: Paired = Field(default_factory=Paired)
     violations: list[Broken] = []     # the most frequent first
+    beyond: Figure | None = None      # the loss of a labelled row beyond what its own score promises; none of numbers, or on fewer than 10 days
     training: Training = Field(default_factory=Training)
     metrics: dict[str, float] = {}    # flat, for MLflow and the book
     notes: list[str] = []             # what else is open
@@ -260,7 +263,7 @@ def assess(
     end = conclude(verdict, found, worse, levels, same, pair, maturity, logged.previous.version if logged.previous else "")
     health = Health(conclusion=end.conclusion, because=end.because, reason=end.reason, todo=end.todo, badge=end.conclusion, at=_iso(now), since=_since(end, found), served=served.version, package=served.digest,
                     summary=_summary(end, served.version, logged.previous), window=_stretch(logged), versions=_versions(logged), causes=found, levels=list(levels), verdict=verdict,
-                    maturity=None if maturity is None else maturity.model_dump(mode="json"), days=_daily(logged.days), slices=slices(logged.slices), gap=same, paired=pair, violations=_violations(logged),
+                    maturity=None if maturity is None else maturity.model_dump(mode="json"), days=_daily(logged.days), slices=slices(logged.slices), gap=same, paired=pair, violations=_violations(logged), beyond=_beyond(logged),
                     training=training_of(served.manifest, logged.span.until, settings.root if settings else None), notes=list(end.notes))
     return health.model_copy(update=dict(metrics=_flat(health, worse)))
 
@@ -282,6 +285,16 @@ def _stretch(logged) -> Stretch:
     s, days = logged.span, logged.days
     return Stretch(since=_iso(s.since), until=_iso(s.until), as_of=_iso(s.as_of), clock=s.clock, rows=logged.rows, untimed=logged.untimed, days=days["day"].n_unique(), requests=int(days["requests"].sum() or 0),
                    labelled=int(days["labelled"].sum() or 0), gaps=[(_iso(a), _iso(b)) for a, b in logged.gaps])
+
+def _beyond(logged) -> Figure | None:
+    "What a labelled row of the version in charge loses beyond what its own score promises; the interval is by runs of days, as that of `asof`."
+    task, rows = logged.served.contract.task, logged.labelled_rows.filter(pl.col("version") == logged.served.version)
+    if task == "regression" or rows.is_empty(): return None
+    rows = rows.gather_every(max(1, rows.height//MANY))
+    by_day = rows.select("day", over=pl.Series(beyond(rows, task))).group_by("day").agg(n=pl.len().cast(pl.Float64), loss=pl.col("over").sum(), square=pl.col("over").pow(2).sum()).sort("day")
+    n, loss, square = (by_day[name].to_numpy() for name in ("n", "loss", "square"))
+    value, reach = loss.sum()/n.sum(), spread(n, loss, square)
+    return Figure(value=six(value), low=six(value - reach), high=six(value + reach)) if np.isfinite(reach) else None
 
 def _versions(logged) -> list[Served]:
     of = lambda moment: None if moment is None else _iso(moment)

@@ -158,8 +158,8 @@ def _of_model(told: Alerts, policy: Policy) -> list[Incident]:
         one("ModelDataQuality", "a source sends nulls", _found("watch", data_quality=1), words={"columns": calm}),
         one("ModelAnswersDiffer", "a library was updated on one server", _found("watch", code_or_configuration=1)),
         one("ModelLabelsMissing", "labels stop coming", {monitor("labels_missing"): 1, monitor("labelled_share"): 0.4}, words={"labelled": "40%", "expected": "90%"}),
-        one("ModelStale", "the model is old, and labels do not say that it holds", {monitor("model_trained_timestamp_seconds"): 92*60 - old, **_loss("realized", -0.01, 0.02, 0.05)}, fires=(92,), ends=120, cleared=121, words={"time": _duration(old)}),
-        one("", "the model is old, and labels say that it holds", {monitor("model_trained_timestamp_seconds"): -old}, fires=(), ends=120, cleared=121),
+        one("ModelStale", "the model is old, and labels do not speak for it", {monitor("model_trained_timestamp_seconds"): 92*60 - old, **_loss("realized", -0.01, 0.04, 0.09)}, fires=(92,), ends=120, cleared=121, words={"time": _duration(old)}),
+        one("", "the model is old, and labels speak for it", {monitor("model_trained_timestamp_seconds"): -old}, fires=(), ends=120, cleared=121),
         one("MonitorSilent", "the schedule of a monitor has stopped", {}, fires=(42,), ran=((30 - minutes, 60), ()), words={"time": _duration(minutes*60 + 720)}),
         Incident("MonitorSilent", "no monitor has ever run", (never, never), (minutes + 45,), 0, minutes + 60, minutes + 90, {"time": _duration(told.monitor_hours*3600)}),
     ]

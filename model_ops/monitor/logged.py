@@ -109,7 +109,7 @@ def in_charge(
     "The version in charge, and the one before it where its package is in the store."
     ledger = Ledger(settings.ledger_url)
     charged = _charged(ledger)
-    by_package = {package: version for package, version in answered.sort("last").select("package", "version").iter_rows()}
+    by_package = {package: version for package, version in answered.sort("last").select("package", "version").iter_rows() if package}
     if not charged and not by_package: raise DataError("Nobody was ever in charge, so there is nothing to watch.", todo="Promote a model (model-ops run) and serve it (model-ops serve).")
     digest = charged[-1][0] if charged and (charged[-1][0] in by_package or not by_package) else next(reversed(by_package))
     place = max((i for i, (d, _) in enumerate(charged) if d == digest), default=None)

@@ -30,13 +30,14 @@ class Policy(BaseModel):
     performance: bool = True          # a loss beyond the margins of `harm` is a reason: realized, or estimated without labels
     value: bool = True                # a retraining that is worth more than it costs is a reason; needs `costs`
     stale_days: NotNegative = 180     # training data that old are a reason; 0: never
+    sure: Annotated[float, Field(ge=0.5, lt=1)] = 0.9  # … with at least this probability
     least_rows: Annotated[int, Field(ge=0)] = 5000  # fewer new rows with labels hold it back
     cooldown_days: NotNegative = 7    # days after the end of a retraining that hold the next one back
     budget: Annotated[int, Field(ge=1)] = 4  # retrainings at most …
     budget_days: Positive = 30        # … that begin within so many days
     horizon_days: Positive = 30       # how long a new model is expected to be of use before the next one
     train: Length = "90d"             # how long the new windows are, one after the other
-    validation: Length = "7d"
+    validation: Length = "14d"
     test: Length = "14d"
     current: Length = "7d"
     accept: tuple[str, ...] = ()      # days and columns in quarantine that a person has looked at and lets in: ["2026-03-08"]
@@ -123,17 +124,20 @@ def _headline(model) -> tuple[str, object]:
     metrics = model.metrics if model else {}
     return next(((n, metrics[n]) for n in ("log_loss", "mae") if n in metrics), ("", None))
 
-def _lost(name: str, change) -> tuple[Figure | None, float | None, str]:
+def _lost(name: str, change, beyond: Figure | None) -> tuple[Figure | None, float | None, str]:
     "What the model loses on each row; the most that can be claimed; how it was found, or why not."
+    now = change and (change.realized or change.estimated)
+    if beyond is not None:
+        said = figures(beyond.value, spread=beyond.high - beyond.low)[0]
+        return beyond, max([beyond.high, *([now.high - change.reference] if now else [])]), f"The labels show a log loss of {said} a row beyond what the model's own scores promise for these rows."
     if change is None: return None, None, "What it is worth is not known: the drift verdict says nothing about the model."
     metric, then = name.replace("_", " "), change.reference
     if change.loss is None: return None, None, f"What it is worth is not known: no labels have come, and from the scores alone nobody can tell how much of the {metric} a new model would win back."
     by = then if name in SHARES else 1.0
     lost = Figure(value=six(change.loss.value*by), low=six(change.loss.low*by), high=six(change.loss.high*by))
-    now = change.realized or change.estimated
     said, seen = figures(lost.value, spread=lost.high - lost.low)[0], "labels show" if change.realized else "scores lead one to expect"
-    beyond = "what the model's own scores promise for these rows" if change.compared_with == "estimate" else "when it was made"
-    return lost, max(lost.high, now.high - then), f"The {seen} a {metric} of {said} a row beyond {beyond}."
+    than = "what the model's own scores promise for these rows" if change.compared_with == "estimate" else "when it was made"
+    return lost, max(lost.high, now.high - then), f"The {seen} a {metric} of {said} a row beyond {than}."
 
 def _won_back(past: list) -> tuple[float, str]:
     "Which share of what was promised retrainings have won; how that is known."
@@ -149,12 +153,13 @@ def worth(
     rows_a_day: float | None,   # predictions; None where not known
     seconds: float | None,      # that a retraining takes; None where not known
     past: list = (),            # the book's retrainings
+    beyond: Figure | None = None,  # the log loss of a row beyond what the model's own scores promise, where labels have come: `Health.beyond`
 ) -> Value:
     "What a retraining is expected to win until the horizon, and what it costs."
     name, change = _headline(model)
-    lost, most, how = _lost(name, change)
+    lost, most, how = _lost(name, change, beyond)
     share, learned = _won_back(past)
-    value = dict(metric=name, per_row=lost, share=share, cost=six(costs.retrain + costs.hour*(seconds or 0)/3600), currency=costs.currency)
+    value = dict(metric="log_loss" if beyond else name, per_row=lost, share=share, cost=six(costs.retrain + costs.hour*(seconds or 0)/3600), currency=costs.currency)
     if not costs.loss: return Value(**value, recoverable=f"{how} What a unit of loss costs is not told (costs.loss in params/monitor.yaml), so it is not weighed.")
     if lost is None: return Value(**value, recoverable=how)
     if not rows_a_day: return Value(**value, recoverable=f"{how} How many predictions there will be is not known.")
@@ -191,7 +196,13 @@ def _valuable(policy: Policy, value: Value) -> Trigger:
     if value.expected is None: return Trigger(name="value", fired=None, sentence=value.recoverable)
     money = lambda x: f"{number(float(x))}{f' {value.currency}' if value.currency else ''}"
     said = f"A retraining is expected to win {money(value.expected)} ({money(value.low)} to {money(value.high)}) over {number(int(value.rows))} predictions, and costs {money(value.cost)}."
-    return Trigger(name="value", fired=value.expected > value.cost and value.low > 0, sentence=said)
+    return Trigger(name="value", fired=_chance(value) >= policy.sure, sentence=f"{said} That it wins more than it costs has a probability of {_chance(value):.0%}; {policy.sure:.0%} are asked for.")
+
+def _chance(value: Value) -> float:
+    "The probability that it wins more than it costs, as the interval of the loss has it."
+    from scipy.special import ndtr
+    spread = (value.expected - value.low)/1.96
+    return float(ndtr((value.expected - value.cost)/spread)) if spread > 0 else float(value.expected > value.cost)
 
 def _age(policy: Policy, age: float | None) -> Trigger:
     if not policy.stale_days: return Trigger(name="age", fired=False, sentence="Training data may be of any age.")
@@ -258,7 +269,7 @@ def decide(
     now = now or datetime.now(UTC)
     past = [p for p in book.retrainings() if p.counts]
     took = seconds if seconds is not None else next((p.facts["seconds"] for p in reversed(past) if p.facts.get("seconds")), None)
-    value = worth(health.verdict.model, policy, costs, rows_a_day=rows_a_day, seconds=took, past=past)
+    value = worth(health.verdict.model, policy, costs, rows_a_day=rows_a_day, seconds=took, past=past, beyond=health.beyond)
     found = triggers(health, policy, value, past=past, now=now, who=who)
     fired = [t for t in found if t.fired]
     running = book.running()

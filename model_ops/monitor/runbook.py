@@ -95,7 +95,7 @@ _MODEL = {
         ("Start the job again; labels that come late are counted on the day of their prediction.", "Where labels come later for good: raise `labels.within_days` in params/monitor.yaml.", _AGAIN), "The model's owner, in the morning."),
     "ModelStale": Section("None known; nobody can say that the model still holds.",
         ("The policy holds retraining back: cooldown, budget, too few new rows.", "Challengers fail their gates.", "The schedule does not run."), ("`model-ops retrain --check`: what would be decided, and what holds it back", "`model-ops loop`: all conclusions and decisions", "`model-ops history`"),
-        ("Bring labels: an old model that surely holds calls nobody.", "`model-ops retrain --force`, or raise `policy.stale_days` with a reason."), "The model's owner, this week."),
+        ("Bring labels: an old model that they speak for calls nobody.", "`model-ops retrain --force`, or raise `policy.stale_days` with a reason."), "The model's owner, this week."),
     "MonitorSilent": Section("None for clients. All alerts about the model say what was true when the monitor ran last.",
         ("The schedule does not run: cron, systemd timer, CI.", "The run fails.", "Its numbers are left in another log folder than the server reads."), ("`systemctl list-timers`, `crontab -l`, or the schedule's runs in CI", "`runs/failed`: the notebook of a run that failed, at its failed cell", "`monitor.json` in the log's folder: when was it written?"),
         ("`model-ops monitor`, and mend what it says.",), "The workbook's owner, in the morning."),

@@ -149,7 +149,7 @@ def _about(plan: Plan, name: str) -> dict[str, str]:
 
 # %% ../../nbs/workbook/layout.ipynb #caf2944e
 _COPIED = {"gitignore": ".gitignore", "gitattributes": ".gitattributes", "dvcignore": ".dvcignore", "workbook/Makefile": "Makefile",
-           "workbook/test_workbook.py.txt": "tests/test_workbook.py", "workbook/model-ops.yml": ".github/workflows/model-ops.yml"}
+           "workbook/test_workbook.py.txt": "tests/test_workbook.py", "workbook/model-ops.yml": ".github/workflows/model-ops.yml", "workbook/pull-request.yml": ".github/workflows/pull-request.yml"}
 
 def _requirement(extras: str) -> str:
     "How others get this library: by its address where it was installed from git, else by its version."

@@ -1,5 +1,7 @@
 """`model-ops export`: the files of the model in charge, or of the one that is named."""
 import os
+import shutil
+from pathlib import Path
 import pytest
 import typer
 import yaml
@@ -10,6 +12,7 @@ from model_ops.errors import DataError, LedgerError, ParameterError, SettingsErr
 from model_ops.package.manifest import read
 
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SERVE = "max_rows = 50\ntoken = env:OF_THIS_MACHINE\n[serve.production]\nmax_rows = 70\n[log.test]\ndurability = off"
 
 
@@ -64,3 +67,51 @@ def test_somebody_elses_folder_stays(book, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="notes.txt"): raise typed("kubernetes", ".").exception
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+# ---------------------------------------------------------------- what watches the model
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    "A workbook that has the step monitor; commands run beside it."
+    root = tmp_path / "book"
+    for name in ("nbs/steps/monitor.ipynb", "params/monitor.yaml"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, root / name)
+    (root / "settings.ini").write_text("[workbook]\nname = parcels\n[registry]\nmodel = late-parcels\n[serve]\nport = 8080\n[serve.production]\nport = 9000\n")
+    for name in [n for n in os.environ if n.startswith("MODEL_OPS_")]: monkeypatch.delenv(name)
+    monkeypatch.setenv("MODEL_OPS_ROOT", str(root))
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def test_what_watches_it_with_checked_parameters_and_beside_its_token(watched, tmp_path):
+    done = typed("monitoring", "alerts")
+    assert done.exit_code == 0, done.exception
+    assert "promtool test rules" in done.output and "127.0.0.1:9000" in (tmp_path / "alerts/prometheus.yml").read_text()
+    (tmp_path / "alerts/token").write_text("secret")
+    assert "nothing: all is as it was" in typed("monitoring", "alerts").output
+    assert "127.0.0.1:8080" not in (tmp_path / "alerts/prometheus.yml").read_text()
+    assert "new     prometheus.yml, README.md\n" in typed("monitoring", "alerts", "--environment", "test").output and (tmp_path / "alerts/token").read_text() == "secret"
+    told = watched / "params/monitor.yaml"
+    told.write_text(told.read_text().replace("alerts: {}", "alerts: {p99_ms: -1}"))
+    with pytest.raises(ParameterError, match="p99_ms"): raise typed("monitoring", "alerts").exception
+
+
+def test_the_workflows_go_into_the_workbook_and_not_over_others(watched, tmp_path):
+    flows = watched / ".github/workflows"
+    flows.mkdir(parents=True)
+    (flows / "mine.yml").write_text("name: mine\n")
+    assert typed("github", "--when", "0 6 * * 1").exit_code == 0 and sorted(p.name for p in flows.iterdir()) == ["mine.yml", "monitor.yml", "pull-request.yml"]
+    assert yaml.safe_load((flows / "monitor.yml").read_text())[True]["schedule"] == [{"cron": "0 6 * * 1"}]
+    assert typed("github", "elsewhere", "--environment", "test").exit_code == 0 and "MODEL_OPS_ENVIRONMENT: test" in (tmp_path / "elsewhere/.github/workflows/monitor.yml").read_text()
+    (flows / "pull-request.yml").write_text("name: mine too\n")
+    with pytest.raises(DataError, match=r"pull-request\.yml was not made"): raise typed("github").exception
+
+
+def test_a_line_for_cron_and_a_timer(watched, tmp_path):
+    done = typed("cron", "clock", "--when", "0 6 * * *", "--user", "parcels")
+    assert done.exit_code == 0 and "clock/README.md" in done.output, done.exception
+    assert sorted(p.name for p in (tmp_path / "clock").iterdir()) == ["README.md", "crontab", "late-parcels-monitor.service", "late-parcels-monitor.timer"]
+    assert "User=parcels\n" in (tmp_path / "clock/late-parcels-monitor.service").read_text() and "OnCalendar=*-*-* 06:00:00" in (tmp_path / "clock/late-parcels-monitor.timer").read_text()
+    with pytest.raises(ParameterError, match="schedule"): raise typed("cron", "clock", "--when", "daily").exception

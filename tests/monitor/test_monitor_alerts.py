@@ -109,7 +109,7 @@ def test_a_rule_that_is_deaf_or_nervous_fails_its_trial(tmp_path):
     good = rules(settings, {})
     assert trial(good, "PredictionLogLag", "ModelStale", "nobody") == 0
     assert trial(good.replace("journal_lag_seconds{job=\"late-flights\"} > 300", "journal_lag_seconds{job=\"late-flights\"} > 3000"), "PredictionLogLag")
-    assert trial(re.sub(r"unless on \(job, instance\) \(min by.*", "", good), "nobody")       # an old model that labels show to hold
+    assert trial(re.sub(r"unless on \(job, instance\) \(min by.*", "", good), "nobody")       # an old model that labels speak for
     assert trial(re.sub(r"and sum by \(job\).*?- 3 \* sqrt.*", "", good), "nobody")           # five failures
     assert trial(re.sub(r"last_over_time\((.*?)\[2h\]\)", r"\1", good), "ModelPerformanceRealized")  # a restart
 
@@ -142,7 +142,7 @@ def test_a_known_world_from_the_log_to_the_alerts():
     spec = importlib.util.spec_from_file_location("monitor_year", path)
     year = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(year)
-    told = Namespace(rows=200, window=28, every=14, days=56, step="1h")
+    told = Namespace(rows=200, window=28, every=21, step="3h")
     for name in ("nothing", "labels follow the scores no longer"):
         _, _, after, _, alerts, missed = year.world(told, name)
         assert missed == "none" and (alerts == "none") == (name == "nothing"), (after, alerts)

@@ -192,7 +192,7 @@ def test_predictions_and_labels_that_wait_in_journals_count(book):
 
 def test_two_readers_while_a_settler_works_lose_nothing_and_count_nothing_twice(book, monkeypatch):
     monkeypatch.setattr(logged, "_ROWS", 64)
-    contract, folder, parts, over = Contract.load(book.path("records/contract.json")), folder_of(book), 12, threading.Event()
+    contract, folder, parts, over = Contract.load(book.path("records/contract.json")), folder_of(book), 6, threading.Event()
     every = asked(book, range(parts*20), contract)
     label = lambda k: orjson.dumps({"kind": "label", "at": round((END + timedelta(hours=k)).timestamp()*1e6), "labels": [{"id": f"new-{i}", "label": "no"} for i in range(20*k, 20*k + 20)], "source": "feedback"})
     written = [0]

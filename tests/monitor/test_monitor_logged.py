@@ -55,6 +55,12 @@ def joined(book, as_of=None) -> pl.DataFrame:
     return log.read(folder_of(book), labels=True, typed=False).drop("actual", "actual_number", "label_time", "label_arrived", "label_source").pipe(join, history(folder_of(book)), as_of).sort("event_time", "request_id", "row")
 
 
+def _whole(rows: pl.DataFrame) -> np.ndarray:
+    "Probabilities that sum to 1 beyond the digits of a 32-bit number, as scikit-learn wants them."
+    p = np.array(rows["probabilities"].to_list())
+    return p / p.sum(axis=1, keepdims=True)
+
+
 def test_realized_metrics_are_those_of_scikit_learn(book):
     found, contract = read(book), contract_of(book)
     table = joined(book).filter(pl.col("actual").is_not_null())
@@ -65,13 +71,13 @@ def test_realized_metrics_are_those_of_scikit_learn(book):
         assert mean == pytest.approx(sk.mean_absolute_error(table["actual_number"], table["score"]), rel=1e-12)
         assert sk.root_mean_squared_error(own["actual"], own["score"]) == pytest.approx(sk.root_mean_squared_error(table["actual_number"], table["score"]), rel=1e-12)
         return
-    wide = np.column_stack([1 - table["score"], table["score"]]) if contract.task == "binary" else np.array(table["probabilities"].to_list())
+    wide = np.column_stack([1 - table["score"], table["score"]]) if contract.task == "binary" else _whole(table)
     assert mean == pytest.approx(sk.log_loss(table["actual"], wide, labels=contract.outputs), rel=1e-6)
     assert int(found.versions["hits"].sum()) == round(sk.accuracy_score(table["actual"], table["label"]) * table.height)
     if contract.task == "binary":
         assert sk.roc_auc_score(own["actual"], own["score"]) == pytest.approx(sk.roc_auc_score(table["actual"] == "yes", table["score"]), abs=1e-12)
         assert float((found.days["mean_actual"] * found.days["labelled"]).sum() / found.days["labelled"].sum()) == pytest.approx((table["actual"] == "yes").mean())
-    else: assert sk.roc_auc_score(own["actual"], np.array(own["probabilities"].to_list()), multi_class="ovr") == pytest.approx(sk.roc_auc_score(table["actual"], wide, multi_class="ovr", labels=contract.outputs), abs=1e-12)
+    else: assert sk.roc_auc_score(own["actual"], _whole(own), multi_class="ovr") == pytest.approx(sk.roc_auc_score(table["actual"], wide, multi_class="ovr", labels=contract.outputs), abs=1e-12)
 
 
 def test_metrics_of_each_day_are_those_of_scikit_learn(binary):
@@ -118,6 +124,13 @@ def test_profile_and_scores_are_those_of_the_whole_table(book, monkeypatch):
     said = np.array(with_labels["probabilities"].to_list()) if contract.task == "multiclass" else with_labels["score"].to_numpy()
     wanted = scored(Scores.load(found.served.folder / "scores.json"), with_labels, contract, said)
     for one, other in zip((found.scores, found.labelled), wanted, strict=True): assert same(one.model_dump(), other.model_dump())
+
+
+def test_a_model_of_the_error_says_what_to_expect(tmp_path):
+    book = monitored_log.make(tmp_path / "book", task="regression", days=10, rows=80, loss=True)
+    found, truth, contract = read(book, days=10, until="2026-01-11"), monitored_log.truth(book), contract_of(book)
+    wanted = scored(found.validation, truth, contract, truth["score"].to_numpy(), loss=Predictor.open(found.served.folder).expected_error(truth))
+    for one, other in zip((found.scores, found.labelled), wanted, strict=True): assert one.predicted_loss and same(one.model_dump(), other.model_dump())
 
 
 def test_drift_can_be_judged(binary):

@@ -32,7 +32,7 @@ def health(conclusion="retrain", model=None, age=40.0, causes=(), digest="seen",
     "The parts of a health record that a choice reads."
     model = model or judged()
     by_name = {name: SimpleNamespace(name=name, verdict=verdict, evidence=["It is so."]) for name, verdict in causes}
-    return SimpleNamespace(conclusion=conclusion, cause=by_name.get, verdict=SimpleNamespace(model=model), served="3", metrics={"worse_by_labels": float(model.outcome == "worse")}, package=package, digest=digest, training=SimpleNamespace(age_days=age))
+    return SimpleNamespace(conclusion=conclusion, beyond=None, cause=by_name.get, verdict=SimpleNamespace(model=model), served="3", metrics={"worse_by_labels": float(model.outcome == "worse")}, package=package, digest=digest, training=SimpleNamespace(age_days=age))
 
 
 @pytest.fixture
