@@ -21,7 +21,7 @@ from .traffic import Lateness, addressed, arrivals, come, send
 from ..settings import Settings
 
 # %% ../../nbs/monitor/replay.ipynb #8096d518
-POLICY = {"growing": True, "validation": "10d", "test": "14d", "current": "7d", "least_rows": 1000}
+POLICY = {"growing": True, "least_rows": 1000}  # the other keys as they are by default
 COSTS = {"loss": 1.0, "retrain": 200.0}  # in units of log loss; of a replay on a sample, a retraining costs as much less as there are fewer flights
 LABELS = {"within_days": 3, "share": 0.9}
 GATES = [{"rule": "superior", "metric": "roc_auc", "against": "dummy", "by": 0.05}, {"rule": "non_inferior", "metric": "log_loss", "margin": 0.05}, {"rule": "violations", "share": 0.01}, {"rule": "card", "informs": True}, {"rule": "drift", "informs": True}]

@@ -35,7 +35,7 @@ class Plan:
         if (s := self.found) is None: return {}
         slowly = {"learning_rate": 0.05} if s.rows < FEW else {}
         by_rows = {"chunk": f"{max(50, s.rows//CHUNKS)} rows"} if s.time and not s.chunk else {}
-        return {"prepare": {"source": self.source, "query": self.query, **s.parameters(), **by_rows}, **({"train": told} if (told := {**slowly, **self.train}) else {}), "evaluate": {"slices": s.slices}, "promote": {"card": {}, **({"gates": list(self.gates)} if self.gates else {})}}
+        return {"prepare": {"source": self.source, "query": self.query, **s.parameters(), **by_rows}, **({"train": told} if (told := {**slowly, **self.train}) else {}), "evaluate": {"slices": s.slices}, "monitor": {"slices": s.slices}, "promote": {"card": {}, **({"gates": list(self.gates)} if self.gates else {})}}
 
 def package_name(
     name: str,  # the workbook's name: of a folder
@@ -181,7 +181,7 @@ def write_files(
     for file, target in {"README.md": "README.md", "pyproject.toml": "pyproject.toml", "index.ipynb": "nbs/index.ipynb"}.items():
         files.write(root/target, _filled((_SHARE/"workbook"/file).read_text(encoding="utf-8"), words))
     files.write(root/"settings.ini", _settings(name, s.noun if s else "flights"))
-    files.write(root/"requirements.txt", f"# what this workbook needs; make setup installs it into .venv. Where no index has model_ops, write the address of its wheel instead.\n{_requirement('lab' if s else 'flights,lab')}\npytest>=8\n")
+    files.write(root/"requirements.txt", f"# what this workbook needs; make setup installs it into .venv. Where no index has model_ops, write the address of its wheel instead.\n{_requirement('lab,serve' if s else 'flights,lab,serve')}\npytest>=8\n")
     files.write(root/"local.mk", f"PYTHON := {sys.executable.replace('$', '$$').replace('#', chr(92) + '#')}\n")
     shares = s is not None and not all(isinstance(w, list | tuple) for w in s.windows.values())
     notes = {"windows": f"shares of the rows, {'in a random order' if s.shuffle else 'in the order of ' + s.time if s.time else 'in their order'}"} if shares else {}

@@ -66,8 +66,8 @@ def nothing_in(folder: Path) -> bool:
 def test_all_parts_are_there_and_committed(made):
     committed = set(git(made, "-c", "core.quotePath=false", "ls-files").split("\n"))
     for path in ["settings.ini", "pyproject.toml", "dvc.yaml", "README.md", "Makefile", "requirements.txt", ".gitignore", ".gitattributes", ".dvcignore", ".githooks/pre-commit",
-                 ".github/workflows/model-ops.yml", "tests/test_workbook.py", "nbs/index.ipynb", "nbs/steps/.notest", "data/source/orders 2024.csv.dvc", "opponent/pin.json",
-                 *(f"nbs/steps/{s}.ipynb" for s in ("prepare", "train", "evaluate", "drift", "promote")), *(f"params/{s}.yaml" for s in ("prepare", "train", "evaluate", "drift", "promote")),
+                 ".github/workflows/model-ops.yml", ".github/workflows/pull-request.yml", "tests/test_workbook.py", "nbs/index.ipynb", "nbs/steps/.notest", "data/source/orders 2024.csv.dvc", "opponent/pin.json",
+                 *(f"nbs/steps/{s}.ipynb" for s in ("prepare", "train", "evaluate", "drift", "promote", "monitor")), *(f"params/{s}.yaml" for s in ("prepare", "train", "evaluate", "drift", "promote", "monitor")),
                  "nbs/bucher_grossen/features.ipynb", "bucher_grossen/features.py", "bucher_grossen/__init__.py"]:
         assert path in committed, path
     assert not {"local.mk", "data/source/orders 2024.csv"} & committed
@@ -88,7 +88,7 @@ def test_what_was_guessed_stands_in_the_params_and_in_the_readme(made):
     told = params.read_yaml(made / "params/prepare.yaml")
     assert told["source"] == "data/source/orders 2024.csv" and told["target"] == "returned" and told["time"] == "placed"
     assert list(told["windows"]) == ["train", "validation", "test", "current"]
-    assert set(params.read_yaml(made / "params/evaluate.yaml")["slices"]) <= {"channel", "region"}
+    assert set(params.read_yaml(made / "params/evaluate.yaml")["slices"]) <= {"channel", "region"} and set(params.read_yaml(made / "params/monitor.yaml")["slices"]) <= {"channel", "region"}
     assert params.read_yaml(made / "params/promote.yaml")["gates"] == default_gates("binary")
     for step in ("prepare", "evaluate", "promote"): assert (made / f"params/{step}.yaml").read_text().startswith(f"# What the step `{step}` is told.")
     readme = (made / "README.md").read_text()

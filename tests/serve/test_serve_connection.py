@@ -24,7 +24,7 @@ def during(client, patience=0.25):
         server = uvicorn.Server(uvicorn.Config(big, port=0, http=limited(patience), lifespan="off", log_config=None, log_level="critical"))
         serving = asyncio.create_task(server._serve())
         while not server.started: await asyncio.sleep(0.01)
-        found = await asyncio.wait_for(client(server.servers[0].sockets[0].getsockname()[1]), 10)
+        found = await asyncio.wait_for(client(server.servers[0].sockets[0].getsockname()[1]), 60)
         for _ in range(200):
             if not server.server_state.connections: break
             await asyncio.sleep(0.01)
