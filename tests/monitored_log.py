@@ -201,3 +201,11 @@ def served(settings: Settings) -> dict:
     "The manifest of the version in charge, as JSON."
     newest = ledgers.Ledger(settings.ledger_url).entries()[-1].champion
     return json.loads((settings.store / newest / "manifest.json").read_text())
+
+
+def rewrite(settings: Settings, table: str, change) -> None:
+    "A table of the log (log, labels) written anew, as `change` makes its rows."
+    folder = Path(settings.section("log")["folder"])
+    rows = change(pl.read_delta(str(folder / table))).select(list(schema(table)))
+    shutil.rmtree(folder / table)
+    Table(folder, table).append(rows)

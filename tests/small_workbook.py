@@ -111,6 +111,7 @@ def fresh_workbook(tmp_path_factory) -> Workbook:
     book.told("train", max_iter=30, folds=3)
     book.told("evaluate", slices=["channel", "region"], resamples=200)
     book.told("diagnose", seconds=0.0, repeats=1, rows=1000)
+    book.told("monitor", slices=["channel", "region"])
     settings = root / "settings.ini"
     settings.write_text(settings.read_text().replace("flights", "orders"))
     book.git("add", "-A")

@@ -85,7 +85,7 @@ def watched(tmp_path, monkeypatch):
     return root
 
 
-def test_what_watches_it_with_checked_parameters_and_beside_its_token(watched, tmp_path):
+def test_what_watches_it_with_checked_parameters_and_beside_its_token(watched, tmp_path, monkeypatch):
     done = typed("monitoring", "alerts")
     assert done.exit_code == 0, done.exception
     assert "promtool test rules" in done.output and "127.0.0.1:9000" in (tmp_path / "alerts/prometheus.yml").read_text()
@@ -93,8 +93,13 @@ def test_what_watches_it_with_checked_parameters_and_beside_its_token(watched, t
     assert "nothing: all is as it was" in typed("monitoring", "alerts").output
     assert "127.0.0.1:8080" not in (tmp_path / "alerts/prometheus.yml").read_text()
     assert "new     prometheus.yml, README.md\n" in typed("monitoring", "alerts", "--environment", "test").output and (tmp_path / "alerts/token").read_text() == "secret"
+    assert (tmp_path / "alerts/alertmanager.yml").stat().st_mode & 0o044
     told = watched / "params/monitor.yaml"
-    told.write_text(told.read_text().replace("alerts: {}", "alerts: {p99_ms: -1}"))
+    told.write_text(told.read_text().replace("alerts: {}", "alerts: {webhook: 'env:CHAT'}"))
+    monkeypatch.setenv("CHAT", "https://chat.example.org/tomato")
+    assert "alertmanager.yml" in typed("monitoring", "alerts").output and (tmp_path / "alerts/alertmanager.yml").stat().st_mode & 0o077 == 0
+    assert [p.name for p in (tmp_path / "alerts").iterdir() if "tomato" in p.read_text()] == ["alertmanager.yml"] and "0600" in (tmp_path / "alerts/README.md").read_text()
+    told.write_text(told.read_text().replace("alerts: {webhook: 'env:CHAT'}", "alerts: {p99_ms: -1}"))
     with pytest.raises(ParameterError, match="p99_ms"): raise typed("monitoring", "alerts").exception
 
 

@@ -1,4 +1,5 @@
 "The alert rules: each on trial by Prometheus' own tool, made of metrics that exist, with limits that follow the parameters; and a known world through reports and gauges to alerts."
+import dataclasses
 import importlib.util
 import json
 import re
@@ -8,14 +9,17 @@ from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from model_ops.errors import ParameterError
-from model_ops.monitor import dashboards
+from model_ops.errors import ParameterError, SettingsError
+from model_ops.monitor import dashboards, routes
 from model_ops.monitor import incidents as trials
-from model_ops.monitor.alerts import Alerts, job, rules, table_of
+from model_ops.monitor.alerts import MONITOR, Alerts, job, rules, table_of
 from model_ops.monitor.incidents import incidents
 from model_ops.monitor.runbook import SECTIONS, runbook
 from model_ops.serve.exposition import METRICS, MONITORED, PREFIX, of_live, of_log
@@ -26,7 +30,7 @@ TOLD = {"levels": {"errors": 0.05, "p99_ms": 300, "lag_s": 60, "quiet_hours": 5}
 
 
 def _settings(folder, model="late-flights"):
-    (folder / "settings.ini").write_text(f"[workbook]\nname = flights\n[registry]\nmodel = {model}\n")
+    (folder / "settings.ini").write_text(f"[workbook]\nname = flights\n[registry]\nmodel = {model}\n", encoding="utf-8")
     return Settings.load(folder)
 
 
@@ -36,12 +40,36 @@ def _promtool(folder, *words):
 
 
 @needs_promtool
-@pytest.mark.parametrize("model", ["late-flights", 'the "late" ones', "späte Flüge {2}"], ids=["plain", "quotes", "umlauts"])
-def test_the_rule_file_is_one(tmp_path, model):
+@pytest.mark.parametrize("model", ["late-flights", '{it\'s} "späte" Flüge: [a] #1 / b|c & <d> {2', "航班"], ids=["plain", "many signs", "Chinese"])
+def test_a_name_of_many_signs_is_told_as_it_is(tmp_path, model):
     settings = _settings(tmp_path, model)
-    (tmp_path / "rules.yml").write_text(rules(settings, {}))
-    code, said = _promtool(tmp_path, "check", "rules", "--lint-fatal", "rules.yml")
-    assert code == 0, said
+    (tmp_path / "rules.yml").write_text(rules(settings, {}), encoding="utf-8")
+    file = yaml.load(trials.tests(settings, {}), Loader=yaml.CSafeLoader)
+    some = [t for t in file["tests"] if t["name"].split(":")[0] in ("ModelServerDown", "ModelRollBack")]
+    (tmp_path / "some.yml").write_text(yaml.dump({**file, "tests": some}, Dumper=yaml.CSafeDumper, allow_unicode=True), encoding="utf-8")
+    for words in (("check", "rules", "--lint-fatal", "rules.yml"), ("test", "rules", "some.yml")):
+        code, said = _promtool(tmp_path, *words)
+        assert code == 0, said
+
+
+ODD = {"template": "a{{b}}", "end of one": "a}}b", "backtick": "a`b", "percent": "50% off", "format": "a%s", "dollar": "a$b", "variable": "a[[b]]", "end": "a]]b", "backslash": "a\\b", "next line": "x\u0085y", "tab": "a\tb", "bell": "a\ab", "no width": "a\u200bb"}
+
+@pytest.mark.parametrize("model", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("make", [rules, trials.tests, routes.config, runbook, lambda settings, _: dashboards.dashboard(settings)], ids=["rules", "tests", "routes", "runbook", "dashboard"])
+def test_a_name_that_would_be_read_otherwise_is_refused(tmp_path, model, make):
+    settings = dataclasses.replace(_settings(tmp_path), model=model)
+    with pytest.raises(SettingsError, match="registry.model.*cannot carry") as error: make(settings, {})
+    assert error.value.key == "model" and "Change model in [registry]" in str(error.value)
+
+
+@given(model=st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=12))
+@hypothesis.settings(deadline=None, max_examples=40)
+def test_any_name_is_refused_or_told_word_for_word(tmp_path_factory, model):
+    settings = dataclasses.replace(_settings(tmp_path_factory.getbasetemp()), model=model)
+    try: text = rules(settings, {})
+    except SettingsError: return
+    found = [rule for group in yaml.load(text, Loader=yaml.CSafeLoader)["groups"] for rule in group["rules"]]
+    assert all(json.dumps(model, ensure_ascii=False) in rule["expr"] for rule in found) and f"No server of {model} answers." == found[0]["annotations"]["summary"]
 
 
 def test_each_alert_says_what_to_do(tmp_path):
@@ -67,11 +95,11 @@ def test_rules_ask_for_metrics_that_are_exported(tmp_path):
     assert asked and asked <= families, asked - families
 
 
-def test_every_query_names_the_job(tmp_path):
+def test_every_query_names_the_job_and_what_the_monitor_says_the_model(tmp_path):
     settings = _settings(tmp_path)
     for rule in (r for g in yaml.safe_load(rules(settings, {}))["groups"] for r in g["rules"]):
         for text in (rule["expr"], *rule["annotations"].values()):
-            for labels in re.findall(r"(?:model_ops_\w+|\bup)\{([^}]*)\}", text): assert labels.startswith(f'job="{job(settings)}"'), text
+            for name, labels in re.findall(r"(model_ops_\w+|\bup)\{([^}]*)\}", text): assert labels.startswith(f'job="{job(settings)}"') and (f',model="{job(settings)}"' in labels) == name.startswith(MONITOR), text
             assert not re.search(r"model_ops_\w+(?![\w{])", text), text
 
 
@@ -88,20 +116,31 @@ def test_each_alert_is_on_trial():
 
 @needs_promtool
 @pytest.mark.slow
-@pytest.mark.parametrize("params", [{}, TOLD], ids=["defaults", "other limits"])
-def test_each_alert_fires_on_its_incident_and_clears(tmp_path, params):
+def test_each_alert_fires_on_its_incident_and_clears(tmp_path):
     settings = _settings(tmp_path)
-    (tmp_path / "rules.yml").write_text(rules(settings, params))
-    for name, days in (("minutes.yml", False), ("days.yml", True)): (tmp_path / name).write_text(trials.tests(settings, params, days=days))
+    (tmp_path / "rules.yml").write_text(rules(settings, {}))
+    for name, days in (("minutes.yml", False), ("days.yml", True)): (tmp_path / name).write_text(trials.tests(settings, {}, days=days))
     code, said = _promtool(tmp_path, "test", "rules", "minutes.yml", "days.yml")
     assert code == 0, said[:3000]
 
 
 @needs_promtool
 @pytest.mark.slow
+def test_limits_follow_the_parameters_and_so_do_their_incidents(tmp_path):
+    settings, limited = _settings(tmp_path), ("ModelServerErrors", "ModelServerSlow", "ModelNoTraffic", "PredictionLogLag", "ModelStale", "MonitorSilent", "nobody")
+    (tmp_path / "rules.yml").write_text(rules(settings, TOLD))
+    file = yaml.load(trials.tests(settings, TOLD), Loader=yaml.CSafeLoader)
+    some = [t for t in file["tests"] if t["name"].split(":")[0] in limited]
+    (tmp_path / "some.yml").write_text(yaml.dump({**file, "tests": some}, Dumper=yaml.CSafeDumper))
+    code, said = _promtool(tmp_path, "test", "rules", "some.yml")
+    assert code == 0 and {t["name"].split(":")[0] for t in some} == set(limited), said[:3000]
+
+
+@needs_promtool
+@pytest.mark.slow
 def test_a_rule_that_is_deaf_or_nervous_fails_its_trial(tmp_path):
     settings = _settings(tmp_path)
-    file = yaml.safe_load(trials.tests(settings, {}))
+    file = yaml.load(trials.tests(settings, {}), Loader=yaml.CSafeLoader)
     def trial(text, *alerts):
         (tmp_path / "rules.yml").write_text(text)
         (tmp_path / "some.yml").write_text(yaml.safe_dump({**file, "tests": [t for t in file["tests"] if t["name"].split(":")[0] in alerts]}))
@@ -142,7 +181,7 @@ def test_a_known_world_from_the_log_to_the_alerts():
     spec = importlib.util.spec_from_file_location("monitor_year", path)
     year = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(year)
-    told = Namespace(rows=200, window=28, every=21, step="3h")
+    told = Namespace(rows=200, window=28, every=21, step="6h")
     for name in ("nothing", "labels follow the scores no longer"):
         _, _, after, _, alerts, missed = year.world(told, name)
         assert missed == "none" and (alerts == "none") == (name == "nothing"), (after, alerts)

@@ -113,6 +113,18 @@ def test_a_machine_that_fell_silent_lets_go_after_its_lease(book, monkeypatch):
     assert book.running() is None and book.begin("mine", {"summary": "Begun anew."}).facts["run"] == "mine"
 
 
+def test_a_stride_renews_the_lease(book, monkeypatch):
+    elsewhere, real = {"host": "elsewhere", "process": 1, "began": "1", "root": "/srv/book"}, books._moment
+    with monkeypatch.context() as patch:
+        patch.setattr(books, "_moment", lambda at: real(datetime.now(UTC) - timedelta(hours=books.LEASE + 1)))
+        book.add("start", {"run": "theirs", "summary": "Began.", "holder": elsewhere}, key="start theirs")
+    assert book.running() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(books, "holder", lambda root="": elsewhere)
+        assert book.stride("theirs", "The pipeline has run.")
+    assert book.running().run == "theirs" and book.elsewhere("theirs") and not book.elsewhere("mine") and not book.stride("mine", "!")
+
+
 def test_a_retraining_ends_once(book):
     book.begin("r", {"summary": "Began."}, now=NOW)
     book.add("end", {"run": "r", "outcome": "promoted", "summary": "Done."}, key="end r", now=NOW + timedelta(hours=1))

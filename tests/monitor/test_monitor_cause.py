@@ -9,9 +9,12 @@ from monitored_window import START, report, rescored, window
 
 from model_ops.drift.parts import Figure
 from model_ops.drift.profile import ColumnProfile
-from model_ops.monitor.again import compared, judged
+from model_ops.drift.compare import compare
+from model_ops.drift.meaning import Meaning
+from model_ops.monitor.again import Gap, Paired, compared, judged
 from model_ops.monitor.broken import began, hanging, lacking, strange
-from model_ops.monitor.cause import Cause, explained, onsets, unfamiliar, wider
+from model_ops.monitor.cause import Cause, Loss, causes, code, explained, onsets, unfamiliar, wider
+from model_ops.monitor.health import worse_of
 from model_ops.monitor.logged import Broken
 from model_ops.monitor.slices import slices
 from model_ops.package.predictor import Prediction
@@ -23,16 +26,16 @@ BROKE = "2026-01-11"
 def later(frame): return frame.select(LATER).to_series().to_numpy()
 
 
-def bad(rows, score):
+def bad(inputs, score):
     "What a much worse version says."
-    odds = np.log(score / (1 - score)) * 0.3 + np.cos(rows["x0"].fill_null(0).to_numpy() * 20)
+    odds = np.log(score / (1 - score)) * 0.3 + np.cos(inputs["x0"].fill_null(0).to_numpy() * 20)
     return 1 / (1 + np.exp(-odds))
 
 
 def worse_package(logged, folder, rows):
     "The second package says what the worse version says."
     said = rescored(logged, folder, rows)
-    return said if folder.name != "package-2" else Prediction(bad(rows, said.score), said.label, said.probabilities)
+    return said if folder.name != "package-2" else Prediction(bad(rows["inputs"].struct.unnest(), said.score), said.label, said.probabilities)
 
 
 def narrow():
@@ -99,6 +102,20 @@ def test_a_shift_that_the_model_copes_with_asks_for_no_other_model():
     health = report(window(seed=5, rows=1500, shift=1.0, from_day=0))
     assert health.verdict.columns["x0"].outcome == "drifted" and health.conclusion in ("fine", "watch")
     assert health.cause("data quality").verdict == "no" and health.cause("change of the world").verdict == "no"
+
+
+@pytest.mark.parametrize("bare", [dict(days=1, rows=50), dict(days=2, rows=15)], ids=["a day", "thirty rows"])
+def test_a_regression_without_figures_is_no_crash(bare):
+    logged = window(task="regression", seed=3, **bare)
+    verdict = compare(logged.reference, logged.profile, contract=logged.served.contract, model=Meaning(outcome="not enough data", judged_by="labels", metrics={}, predictions=None, rows=50, labelled=50, assumption=""))
+    lost = Loss({"mae": 0.1}, {}, {"mae": Figure(value=0.9, low=0.5, high=1.3)})
+    found = causes(logged, verdict, [], loss=lost, gap=Gap(), paired=Paired())
+    assert len(found) == 5 and worse_of(verdict, lost).by == "labels"
+
+
+def test_a_gap_to_answers_that_are_no_numbers_has_no_size():
+    told = code(Gap(rows=900, differing=90, share=0.1, largest=0.0, found=True)).evidence[0]
+    assert "by up to" not in told and "no numbers" in told
 
 
 def test_what_follows_from_a_likely_cause_is_at_most_possible():

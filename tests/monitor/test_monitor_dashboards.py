@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from model_ops.errors import PreflightError
 from model_ops.monitor import stack
-from model_ops.monitor.alerts import job
+from model_ops.monitor.alerts import MONITOR, job
 from model_ops.monitor.dashboards import ROWS, dashboard, names, queries
 from model_ops.serve import process
 from model_ops.serve.client import Client, ClientError
@@ -52,7 +52,8 @@ def test_no_panel_lies_on_another(made):
 def test_every_selector_is_of_this_job_and_no_interval_follows_the_zoom(made):
     for query in queries(made):
         assert "$" not in query and names(query)
-        assert len(re.findall(r"model_ops_\w+", query)) == len(re.findall(r'model_ops_\w+\{job="late \\"parcels\\""', query)), query
+        selectors = re.findall(r'(model_ops_\w+)\{job="late \\"parcels\\""(,model="late \\"parcels\\"")?', query)
+        assert len(re.findall(r"model_ops_\w+", query)) == len(selectors) and all(bool(model) == name.startswith(MONITOR) for name, model in selectors), query
 
 
 @installed
@@ -70,10 +71,10 @@ def test_queries_of_folded_rows_are_found_too():
 @installed
 @pytest.mark.slow
 def test_every_panel_shows_data_of_a_real_server(tmp_path):
-    settings = make(tmp_path / "book", days=2, rows=20, from_day=1, sections="\n[log]\nsettle_s = 0.3\n")
+    settings = make(tmp_path / "book", days=2, rows=20, from_day=1, sections="\n[log]\nsettle_s = 0.3\n[serve]\nworkers = 1\n")
     values = {"conclusion": "watch", "metric": "roc_auc", "source": "estimated", "bound": "low", "cause": "data quality", "level": "errors"}
     series = [[name, {label: values[label] for label in labels}, 1.0] for name, (labels, _) in MONITORED.items()]
-    (settings.path("predictions") / "monitor.json").write_text(json.dumps({"series": series}))
+    (settings.path("predictions") / "monitor.json").write_text(json.dumps({"model": settings.model, "series": series}))
     rows = json.loads(world(2, 100, "2026-03-01").drop("returned", "probability").write_json())
     for row in rows[::10]: row["x1"] = 99.0
     with process.start(settings) as server, Client(server.url) as client, stack.start(settings, server=server, params={}, hurry=60) as watched:
@@ -88,4 +89,4 @@ def test_every_panel_shows_data_of_a_real_server(tmp_path):
         assert {name for query in asked for name in names(query)} <= exported
         rates = lambda: watched.number('sum(rate(model_ops_requests_total{outcome="answered"}[5m]))')
         assert watched.until(rates, "requests are scraped twice") > 0
-        assert watched.query("model_ops_monitor_conclusion == 1")[0]["metric"] | {"instance": ""} == {"__name__": "model_ops_monitor_conclusion", "conclusion": "watch", "job": job(settings), "instance": ""}
+        assert watched.query("model_ops_monitor_conclusion == 1")[0]["metric"] | {"instance": ""} == {"__name__": "model_ops_monitor_conclusion", "conclusion": "watch", "model": settings.model, "job": job(settings), "instance": ""}

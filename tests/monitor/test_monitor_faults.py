@@ -2,6 +2,7 @@
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import written_log
 from model_ops.data.contract import Contract
 from model_ops.errors import DataError
 from model_ops.monitor import logged
+from model_ops.monitor.again import gap
 from model_ops.monitor.window import Span
+from model_ops.predictions import journal
 from model_ops.predictions.delta import LogError, Table, schema
 from model_ops.predictions.labels import add
 from model_ops.predictions.settle import settle
@@ -26,6 +29,12 @@ START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 11, tzinfo=UTC)
 def bare(tmp_path_factory):
     "Ten days of 60 predictions without a label; copied by whoever changes it."
     return monitored_log.make(tmp_path_factory.mktemp("bare"), days=10, rows=60, label_share=0.0)
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory):
+    "The same of a regression, with labels."
+    return monitored_log.make(tmp_path_factory.mktemp("numbers"), days=10, rows=60, task="regression")
 
 
 @pytest.fixture
@@ -113,7 +122,122 @@ def test_labels_that_the_contract_does_not_know_are_no_labels(book):
     tell(book, rows[:20], "no", 11)
     tell(book, rows[10:15], "perhaps", 12)
     found = read(book)
-    assert (found.labels["unfit"], found.labelled_rows.height, found.labelled.rows) == (5, 15, 15)
+    assert (found.labels["unfit"], found.unfit_example, found.labelled_rows.height, found.labelled.rows, found.delays["labels"].sum()) == (5, "perhaps", 15, 15, 15)
+
+
+def test_labels_that_are_all_unfit_make_nothing_complete(book):
+    wrong_labels(book, monitored_log.labels(book))
+    rows = monitored_log.truth(book)
+    tell(book, rows, pl.col("actual").str.to_uppercase(), 11)
+    found = read(book)
+    assert (found.labels["unfit"], found.delays["labels"].sum(), found.labelled_rows.height) == (600, 0, 0) and found.unfit_example in ("YES", "NO")
+
+
+def test_a_label_that_was_taken_back_was_known_until_then(book):
+    rows = monitored_log.truth(book)[:40]
+    tell(book, rows, "no", 11)
+    tell(book, rows[:20], "yes", 13)
+    tell(book, rows[:10], "cancelled", 15)
+    tell(book, rows[:4], "no", 19)
+    found = read(book)
+    assert (found.labels["unfit"], found.labelled_rows.height, found.withdrawn.height) == (6, 34, 12)
+    for day in (12, 14, 16, 20):
+        at = START + timedelta(days=day)
+        assert logged.as_known(found, at).equals(read(book, as_of=at).labelled_rows.sort("time", maintain_order=True))
+    assert set((found.earlier["until"] - found.earlier["arrived"]).dt.total_days()) == {2} and found.withdrawn.columns == found.earlier.columns == [*found.labelled_rows.columns, "until", "place"]
+
+
+def test_of_labels_of_one_moment_the_last_holds_and_corrects_none(book):
+    rows = monitored_log.truth(book)[:30]
+    wrong_labels(book, pl.concat([rows.select("request_id", "row", pl.lit(None, pl.String).alias("key"), pl.lit(label).alias("label"), pl.lit(None, pl.Float64).alias("number"), pl.lit(START + timedelta(days=11)).cast(pl.Datetime("us", "UTC")).alias("arrived"),
+                                              pl.lit(None, pl.Datetime("us", "UTC")).alias("label_time"), pl.lit("t").alias("source")) for label in ("no", "yes", "no", "yes")]))
+    found = read(book)
+    assert found.labels == {**dict.fromkeys(found.labels, 0), "new": 30} and set(found.labelled_rows["actual"]) == {1} and found.earlier.is_empty()
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "1e400", "1e308", "nan", "heavy"])
+def test_a_number_that_is_none_is_an_unfit_label(numbers, tmp_path, value):
+    shutil.copytree(numbers.root, tmp_path / "book")
+    book = type(numbers).load(tmp_path / "book")
+    monitored_log.rewrite(book, "labels", lambda rows: rows.with_columns(label=pl.when(pl.int_range(pl.len()) == 7).then(pl.lit(value)).otherwise("label")))
+    found = read(book)
+    assert (found.labels["unfit"], found.unfit_example, found.labelled_rows.height) == (1, value, 599)
+    assert found.days["loss_mean"].is_finite().all() and found.days["mean_actual"].is_finite().all()
+
+
+def test_rows_of_a_contract_with_fewer_columns_break_nothing(book):
+    "A version before had no column `channel`; its rows count, and are in neither profile nor violations."
+    columns = {n: c.model_dump() for n, c in Contract.load(book.path("records/contract.json")).columns.items()}
+    journal.describe(folder_of(book), "0"*64, {n: c for n, c in columns.items() if n != "channel"})
+    journal.describe(folder_of(book), "1"*64, columns)
+    of = {"0"*64: 0, "1"*64: 1}
+    monitored_log.rewrite(book, "log", lambda rows: rows.with_columns(_n=pl.int_range(pl.len()) % 3).with_columns(
+        contract=pl.coalesce(*(pl.when(pl.col("_n") == n).then(pl.lit(digest)) for digest, n in of.items()), "contract"), inputs=pl.when(pl.col("_n") == 0).then(pl.col("inputs").str.replace(r'"channel":"[a-z]+",', "")).otherwise("inputs")))
+    found = read(book, slices=["channel"])
+    assert (found.rows, found.profile.rows, found.violations, found.days["rows"].sum()) == (600, 400, [], 600)
+    assert found.notes == ("200 of 600 predictions were logged under a contract without some column of version 1: profile and violations are without them.",)
+    monitored_log.rewrite(book, "log", lambda rows: rows.with_columns(contract=pl.lit("0"*64)))
+    with pytest.raises(DataError, match="under a contract that has the columns"): read(book)
+
+
+def test_a_rule_s_first_day_is_its_earliest_whatever_the_order_of_the_log(book):
+    monitored_log.rewrite(book, "log", lambda rows: rows.sort("event_time", descending=True).with_columns(inputs=pl.when(pl.col("event_time") >= START + timedelta(days=4)).then(pl.col("inputs").str.replace(r'"x0":[-0-9.e]+', '"x0":999.5')).otherwise("inputs")))
+    assert [(v.column, v.first_day) for v in read(book).violations] == [("x0", (START + timedelta(days=4)).date())]
+
+
+@pytest.mark.parametrize("clock", ["event", "received"])
+def test_nothing_after_as_of_is_looked_at_by_the_window_s_own_clock(book, clock):
+    at, truth = START + timedelta(days=4), monitored_log.truth(book)
+    moved = lambda rows: rows.with_columns(pl.col("received_time") + pl.duration(days=90)).with_columns(day=pl.col("received_time").dt.date())
+    if clock == "event": monitored_log.rewrite(book, "log", moved)  # a replay: received long after
+    found = read(book, clock=clock, as_of=at)
+    assert found.rows == truth.filter((pl.col("at").dt.replace_time_zone("UTC") if clock == "event" else pl.col("received_time")) < at).height > 200
+    assert found.gaps == [] and read(book, clock=clock, as_of=at + timedelta(days=60)).rows == (600 if clock == "event" else truth.filter(pl.col("received_time") < END).height)
+
+
+def test_a_window_that_is_not_over_has_no_gap_at_its_end(book):
+    span = Span(START, END + timedelta(days=5), END + timedelta(days=5), "event", now=END)
+    assert logged.read(book, span, told=None).gaps == [] != logged.read(book, replace(span, now=None), told=None).gaps
+
+
+def test_a_row_without_a_version_is_of_the_empty_one(book):
+    monitored_log.rewrite(book, "log", lambda rows: rows.with_columns(version=pl.lit(None, pl.String)))
+    found = read(book)
+    assert found.versions["version"].to_list() == [""] and found.served.version == "1" and found.scores.rows == 600
+
+
+def test_a_score_that_is_no_number_is_no_answer(book):
+    tell(book, monitored_log.truth(book), pl.col("actual"), 11)
+    monitored_log.rewrite(book, "log", lambda rows: rows.with_columns(score=pl.when(pl.int_range(pl.len()) % 7 == 0).then(float("nan")).when(pl.int_range(pl.len()) % 7 == 1).then(float("inf")).otherwise("score")))
+    found = read(book)
+    assert found.labelled_rows.height == found.scores.rows == 600 - 86 - 86 and found.days["score_mean"].is_between(0, 1).all() and found.versions["score_mean"].is_between(0, 1).all()
+    assert gap(found, logged.rescored).differing == 0
+
+
+def test_probabilities_of_the_wrong_number_are_no_answer(tmp_path):
+    book, of = monitored_log.make(tmp_path / "book", days=10, rows=60, task="multiclass"), pl.int_range(pl.len()) % 6
+    monitored_log.rewrite(book, "log", lambda rows: rows.with_columns(probabilities=pl.when(of == 0).then(None).when(of == 1).then(pl.lit([0.5, 0.5])).when(of == 2).then(pl.lit([0.5, 0.5, None])).when(of == 3).then(pl.lit([0.5, 0.5, float("nan")])).otherwise("probabilities")))
+    found = read(book)
+    assert found.scores.rows == found.labelled_rows.height == 200
+    assert (gap(found, logged.rescored).rows, gap(found, logged.rescored).differing) == (200, 0)
+
+
+def test_a_package_that_is_not_in_the_store_leaves_the_champion(book):
+    monitored_log.rewrite(book, "log", lambda rows: rows.with_columns(package=pl.lit("f"*64), version=pl.lit("9")))
+    found = read(book)
+    assert (found.served.number, found.scores, found.rows) == (1, None, 600) and found.served.digest == monitored_log.served(book)["digest"]
+    assert "Version 9 answered last" in found.notes[0]
+
+
+def test_a_prediction_that_comes_between_two_reads_is_no_stranger(book, monkeypatch):
+    "The prediction and its label are logged when the log was read once, and the labels not yet."
+    contract, real = Contract.load(book.path("records/contract.json")), logged.Labels
+    label = {"kind": "label", "at": round((END + timedelta(days=1)).timestamp()*1e6), "labels": [{"id": "new-0", "label": "no"}], "source": "feedback"}
+    def labels(*told):
+        written_log.write(folder_of(book), "w1", *asked(book, range(1), contract), orjson.dumps(label))
+        return real(*told)
+    monkeypatch.setattr(logged, "Labels", labels)
+    assert read(book).labels["unknown"] == 0
 
 
 def test_clock_skew_is_measured_where_the_clock_is_the_servers(book):

@@ -173,6 +173,23 @@ def test_inputs_of_other_types_and_broken_ones(tmp_path):
     assert found.facts["broken"] == pytest.approx(found.facts["new"] / 50, rel=0.1) and found.facts["quarantined"] == 0 and found.frame.schema["x1"] == pl.Float64 and not found.frame["x1"].null_count()
 
 
+def test_windows_are_laid_and_complete_by_the_time_column_whatever_the_clock(made, tmp_path):
+    "Orders that are scored days before they are placed."
+    settings = make(tmp_path / "book", days=40, rows=120, label_delay_days=1.5, label_share=0.95)
+    log = folder(settings) / "log"
+    early = pl.read_delta(str(log)).with_columns(pl.col("received_time") - timedelta(days=15))
+    log.rename(log.with_name("log-before"))
+    Table(folder(settings), "log").append(early.with_columns(day=pl.col("received_time").dt.date()).select(list(schema("log"))))
+    found = take(settings, Span.of(1, "2026-02-10", "received", "2026-02-10", contract=contract_of(settings)))
+    assert found.windows == take(made).windows and found.frame["at"].max().date() < date.fromisoformat(found.windows["current"][1])
+
+
+def test_rows_that_cannot_be_told_apart_are_not_put_together(made):
+    contract, rows = contract_of(made), truth(made)[:50]
+    bare = contract.model_copy(update={"columns": {n: c for n, c in contract.columns.items() if c.role not in ("id", "time")}})
+    with pytest.raises(DataError, match="without ids.*growing"): both(rows, rows, rows["arrived"], None, bare)
+
+
 def test_broken_days_are_held_back(tmp_path):
     settings = make(tmp_path / "book", days=30, rows=450, label_delay_days=0.5)
     turned = truth(settings).filter(pl.col("at").dt.date() == date(2026, 1, 20))

@@ -1,21 +1,26 @@
 """The record and its conclusion: calm worlds stay calm, and what is said is what is so."""
 import dataclasses
 from datetime import UTC, datetime
+from unittest.mock import patch
 
+import numpy as np
 import polars as pl
 import pytest
-from monitored_log import make, moment
+from monitored_log import make, moment, world
 from monitored_window import START, report, rescored, window
 
 from model_ops.drift.compare import compare
 from model_ops.drift.meaning import judge
 from model_ops.data.contract import Contract
 from model_ops.errors import PackageError
-from model_ops.monitor.health import CONCLUSIONS, Health, assess, training_of
+from model_ops.monitor.again import Gap, Paired
+from model_ops.monitor.cause import Cause
+from model_ops.monitor.health import CONCLUSIONS, Health, Worse, assess, conclude, training_of, way_back
 from model_ops.monitor.levels import Level, Levels, look
 from model_ops.monitor.logged import Broken, read
 from model_ops.monitor.maturity import Expected, mature
 from model_ops.monitor.window import Span
+from model_ops.registry import ledger as ledgers
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -58,6 +63,69 @@ def test_no_labels_at_all_leave_the_scores_to_judge():
     health = report(window(seed=2, share=0.0), expected=Expected(within_days=365))
     assert health.verdict.model.judged_by == "estimate" and health.conclusion in ("fine", "watch") and health.window.labelled == 0
     assert health.cause("change of the world").evidence[0].startswith("Not known")
+
+
+LABELS = {
+    "a constant": (dict(spoil=lambda f: f.with_columns(returned=pl.lit("yes"))), "labels that came say yes"),
+    "a constant class": (dict(task="multiclass", spoil=lambda f: f.with_columns(level=pl.lit("mid"))), "labels that came say mid"),
+    "a constant number": (dict(task="regression", spoil=lambda f: f.with_columns(amount=pl.lit(0.0))), "labels that came say 0.0"),
+    "other names": (dict(unfit=300), "such as 'YES'"),
+    "low scores alone": (dict(labelled=lambda f, s: s < 0.3), "not like the rest"),
+    "high scores alone": (dict(labelled=lambda f, s: s >= 0.4), "not like the rest"),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_that_are_not_to_be_believed_accuse_nobody(name):
+    told, sentence = LABELS[name]
+    logged = window(seed=5, **told)
+    health = report(dataclasses.replace(logged, unfit_example="'YES'" if told.get("unfit") else ""))
+    assert (health.conclusion, health.because) == ("watch", "labels missing") and sentence in health.reason, health.summary
+    assert "judged by its scores" in health.todo and all(c.verdict != "likely" for c in health.causes) and not health.metrics["worse_by_labels"]
+
+
+def test_labels_of_which_nothing_follows_are_said():
+    "A rare class: hundreds of labels, hardly one of them positive, as the scores say."
+    rare = report(window(rows=60, seed=5, frame=world(30, 60, START, seed=5).filter(pl.col("x0") < -2)), expected=Expected(within_days=365))
+    assert rare.conclusion == "watch" and rare.because == "not enough data"
+    few = report(window(rows=600, seed=5, labelled=lambda f, s: s < 0.12), expected=Expected(within_days=365))
+    assert few.conclusion == "watch", few.summary
+
+
+def test_what_was_said_is_of_the_rows_whose_labels_came():
+    health = report(window(rows=600, seed=5, labelled=lambda f, s: s < 0.3))
+    assert all(abs(d.said - d.actual) < 0.15 and d.said < 0.3 for d in health.days if d.labelled)
+
+
+def test_a_log_that_names_no_version_is_read():
+    logged = window(rows=600, seed=2)
+    nameless = dataclasses.replace(logged, **{n: getattr(logged, n).with_columns(version=pl.lit(None, pl.String)) for n in ("versions", "days", "labelled_rows", "sample")})
+    health = report(nameless)
+    assert (health.conclusion, health.because) == ("fine", "nothing") and health.versions[0].version == "" and health.beyond is not None
+
+
+def gone_back(root, versions):
+    "A workbook whose newest version was taken out on the 25th, and a window in which the one before it answers, a tenth of its answers wrong."
+    settings = make(root, days=40, rows=100, versions=versions, from_day=10)
+    ledger = ledgers.Ledger(settings.ledger_url)
+    entries = ledger.entries()
+    back, out = entries[-2].champion, entries[-1].champion
+    with patch.object(ledgers, "_now", lambda: "2026-01-25T00:00:00.000Z"): ledger.append("rollback", after=entries[-1].seq, champion=back, challenger=out, who="t", why="w")
+    return settings, back, out
+
+
+@pytest.mark.parametrize("versions", [2, 3])
+def test_nobody_is_sent_back_to_a_version_that_was_taken_out(versions, tmp_path):
+    settings, back, out = gone_back(tmp_path / "book", versions)
+    logged = window(rows=100, versions=2, answers=lambda f, s: np.where(np.arange(f.height) % 10 == 0, 1 - s, s))
+    served = dataclasses.replace(logged.served, digest=back, version=str(versions - 1))
+    logged = dataclasses.replace(logged, served=served, previous=dataclasses.replace(logged.served, digest=out, version=str(versions)))
+    assert way_back(logged) == str(versions)  # without a ledger, what the log says
+    assert way_back(logged, settings) == ("" if versions == 2 else "1")
+    verdict, calm = compare(logged.reference, logged.profile, contract=logged.served.contract), [Cause(name=n, verdict="no", evidence=["So."]) for n in ("data quality", "code or configuration", "new version", "drift that matters", "change of the world")]
+    gap = Gap(rows=900, differing=90, share=0.1, largest=0.5, found=True)
+    end = conclude(verdict, calm, Worse(), [], gap, Paired(), None, way_back(logged, settings) if versions == 2 else "1")
+    assert (end.conclusion, "model-ops rollback 1" in end.todo, "Stop relying" in end.todo) == (("watch", False, True) if versions == 2 else ("roll back", True, False))
 
 
 def test_few_rows_are_not_enough_data_and_no_alarm():

@@ -77,6 +77,19 @@ def test_silence_is_the_longest_gap_or_the_time_since_the_last_request():
     assert quiet([(DAY, datetime(2026, 3, 6, tzinfo=UTC))], end, end, Levels()).value == 120
 
 
+def test_a_weekend_at_the_end_of_the_window_is_no_silence_where_gaps_finds_none():
+    friday, monday = datetime(2026, 3, 6, 17, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC)
+    assert quiet([], friday, monday, Levels(), since=datetime(2026, 2, 9, tzinfo=UTC)).met is True
+    assert quiet([], friday, monday, Levels(), since=datetime(2026, 3, 4, tzinfo=UTC)).met is False  # too short to know of weekends
+    assert quiet([(friday, monday)], friday, monday, Levels(), since=datetime(2026, 2, 9, tzinfo=UTC)).value == 55
+
+
+def test_what_waits_now_says_nothing_of_a_window_long_past(tmp_path):
+    state(tmp_path, bytes_waiting=10, oldest_waiting_s=4000.0)
+    lag_at = lambda now: next(level for level in look(window(days=3, rows=50), Book(tmp_path), Levels(), now=now) if level.name == "lag_s")
+    assert lag_at(day_time(3) + 3600).met is False and lag_at(day_time(4)).met is None and "ended on 2026-01-04" in lag_at(day_time(33)).sentence
+
+
 def test_the_worst_rule_decides():
     rules = [Broken("x1", "range", "warn", 10, 0.01, day_of(START, 0), 9.0), Broken("channel", "category", "warn", 90, 0.09, day_of(START, 0), "kiosk")]
     level = fit(rules, 1000, Levels())

@@ -1,6 +1,9 @@
 "What a report knows of a window: the same as the joined table, the package and scikit-learn say."
+import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import monitored_log
 import numpy as np
@@ -10,19 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from model_ops.data.contract import Contract, learn
+from model_ops.data.encode import encode, target
 from model_ops.drift.compare import compare
 from model_ops.drift.meaning import judge, scored
 from model_ops.drift.profile import Profile
 from model_ops.drift.scores import Scores
 from model_ops.errors import DataError, PackageError, ParameterError
 from model_ops.monitor import logged
+from model_ops.monitor.again import _unseen, gap
 from model_ops.monitor.decode import Decoder, typed
 from model_ops.monitor.window import Span
+from model_ops.package.build import write_package
+from model_ops.package.manifest import Window
 from model_ops.package.predictor import Predictor
 from model_ops.predictions import log
 from model_ops.predictions.labels import add, history, join
+from model_ops.registry import ledger as ledgers
+from model_ops.registry.store import Store
 
 TASKS = ("binary", "multiclass", "regression")
 
@@ -89,13 +101,13 @@ def test_metrics_of_each_day_are_those_of_scikit_learn(binary):
 
 
 @settings(max_examples=6, deadline=None)
-@given(at=st.datetimes(datetime(2025, 12, 20), datetime(2026, 3, 20)))
+@given(at=st.datetimes(datetime(2026, 1, 2), datetime(2026, 3, 20)))
 def test_no_label_after_a_day_is_looked_at(binary, at):
     "What is known as of any moment is what the join of the two tables, cut at that moment, says."
     at = at.replace(tzinfo=UTC)
     then, all_ = read(binary, as_of=at), read(binary)
     table = joined(binary, at).filter(pl.col("actual").is_not_null())
-    assert then.labelled_rows.filter(pl.col("arrived") > at).is_empty()
+    assert then.labelled_rows.filter(pl.col("arrived") > at).is_empty() and then.rows == monitored_log.truth(binary).filter(pl.col("at") < at.replace(tzinfo=None)).height
     assert then.labelled_rows.sort("time")["actual"].to_list() == (table["actual"] == "yes").cast(pl.Int16).to_list()
     assert logged.as_known(all_, at).sort("time").equals(then.labelled_rows.sort("time"))
     assert then.sample.filter(pl.col("actual").is_not_null()).height == table.height
@@ -143,7 +155,8 @@ def test_drift_can_be_judged(binary):
 def test_the_sample_says_again_what_the_log_says(book):
     found, contract = read(book, sample=500), contract_of(book)
     assert found.sample.height == 500 and found.sample["actual"].null_count() == 0
-    assert found.sample.schema["at"] == pl.Datetime("us") and set(contract.features) | {"order"} <= set(found.sample.columns)
+    inputs = found.sample["inputs"].struct.unnest()
+    assert inputs.schema["at"] == pl.Datetime("us") and set(contract.features) | {"order"} <= set(inputs.columns)
     said = logged.rescored(found, found.served.folder)
     wanted = np.array(found.sample["probabilities"].to_list()) if contract.task == "multiclass" else found.sample["score"].to_numpy()
     assert np.allclose(said.probabilities if contract.task == "multiclass" else said.score, wanted, atol=1e-6)
@@ -151,11 +164,11 @@ def test_the_sample_says_again_what_the_log_says(book):
 
 
 def test_the_sample_takes_labelled_rows_first_and_all_days(binary):
-    found = read(binary, as_of="2026-01-05", sample=2_000)
+    found = read(binary, as_of="2026-01-09", sample=1_500)
     labelled = found.sample["actual"].is_not_null().sum()
-    assert labelled == min(2_000, found.labelled_rows.height) < 2_000 == found.sample.height
-    assert found.sample["event_time"].dt.date().n_unique() == 40
-    assert read(binary, as_of="2026-01-05", sample=2_000).sample.equals(found.sample)
+    assert labelled == min(1_500, found.labelled_rows.height) < 1_500 == found.sample.height
+    assert found.sample["event_time"].dt.date().n_unique() == 8
+    assert read(binary, as_of="2026-01-09", sample=1_500).sample.equals(found.sample)
 
 
 def test_versions_and_who_was_before(binary):
@@ -169,6 +182,72 @@ def test_versions_and_who_was_before(binary):
 def test_a_window_of_the_past_is_about_the_version_of_then(binary):
     found = read(binary, days=10, until="2026-01-15")
     assert (found.served.version, found.previous, found.scores.rows) == ("1", None, found.rows)
+
+
+def test_a_decision_after_the_window_does_not_change_who_was_in_charge(tmp_path, binary):
+    shutil.copytree(binary.root, tmp_path / "book")
+    book = type(binary).load(tmp_path / "book")
+    ledger = ledgers.Ledger(book.ledger_url)
+    first, second = (e.champion for e in ledger.entries())
+    with patch.object(ledgers, "_now", lambda: "2026-02-08T00:00:00.000Z"): ledger.append("rollback", after=2, champion=first, challenger=second, who="Ada Byron", why="The second one is worse.")
+    found = read(book, days=21, until="2026-02-01")
+    assert (found.served.version, found.previous.version, found.served.since) == ("2", "1", datetime(2026, 1, 21, tzinfo=UTC))
+    assert read(book, days=10, until="2026-01-15").served.since == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_replay_is_about_who_answered_whatever_the_ledger_decided_since(tmp_path, binary):
+    "The ledger's decisions are all later than the window, as those of a replay of last year are."
+    shutil.copytree(binary.root, tmp_path / "book")
+    book, old = type(binary).load(tmp_path / "book"), [e.champion for e in ledgers.Ledger(binary.ledger_url).entries()]
+    for file in (tmp_path / "book").glob("ledger.db*"): file.unlink()
+    ledger = ledgers.Ledger(book.ledger_url)
+    for k, digest in enumerate(old):
+        ledger.register(digest)
+        ledger.append("promote", after=k, champion=digest, who="test", why="It is better.")
+    early, late = read(book, days=10, until="2026-01-15"), read(book)
+    assert (early.served.version, early.served.since, late.served.version, late.previous.version, late.served.since) == ("1", None, "2", "1", None)
+
+
+def test_the_mean_score_of_labelled_rows_is_told_apart(tmp_path):
+    book = monitored_log.make(tmp_path / "book", days=5, rows=60, label_share=0.0)
+    truth = monitored_log.truth(book)
+    add(folder_of(book), truth.filter(pl.col("score") < 0.3).select("request_id", "row", label="actual"), arrived=datetime(2026, 2, 1, tzinfo=UTC))
+    found = read(book, days=5, until="2026-01-06")
+    said = float((found.days["said_mean"] * found.days["labelled"]).sum() / found.days["labelled"].sum())
+    assert said == pytest.approx(found.labelled_rows["score"].mean()) and said < 0.3 < found.days["score_mean"].max()
+
+
+NAMES = {"x0": "score", "x1": "row", "x2": "day", "channel": "version", "order": "request_id", "at": "event_time", "returned": "label"}
+
+
+def test_columns_may_have_the_names_of_the_log(tmp_path):
+    "A contract whose columns are called like those of the log: the package still says what the log says."
+    book = monitored_log.make(tmp_path / "book", days=5, rows=60)
+    train, truth = pl.read_parquet(book.root / "data/train.parquet").rename(NAMES), monitored_log.truth(book)
+    contract = learn(train, target="label", time="event_time", positive="yes", roles={"request_id": "id"})
+    X, y = encode(contract, train).X, target(contract, train)
+    write_package(tmp_path / "made", model=make_pipeline(SimpleImputer(), LogisticRegression()).fit(X, y), X=X, contract=contract, threshold=0.5, profile=Profile.of(train, contract=contract))
+    asked = truth.select(pl.col(n).alias(NAMES.get(n, n)) for n in ("x0", "x1", "x2", "channel", "order", "at"))
+    digest, said = Store(book.store).put(tmp_path / "made"), Predictor.open(tmp_path / "made").predict(asked)
+    ledger = ledgers.Ledger(book.ledger_url)
+    ledger.register(digest)
+    with patch.object(ledgers, "_now", lambda: "2026-01-01T00:00:00.000Z"): ledger.append("promote", after=1, champion=digest, who="test", why="Other names.")
+    monitored_log.rewrite(book, "log", lambda rows: rows.join(truth.select("request_id", "row", pl.Series("_score", said.score)), on=["request_id", "row"], how="left", maintain_order="left").with_columns(
+        package=pl.lit(digest), contract=pl.lit(contract.digest), score=pl.col("_score"), inputs=pl.col("inputs").str.replace_many([f'"{n}":' for n in NAMES], [f'"{n}":' for n in NAMES.values()])))
+    found = logged.read(book, Span.of(5, "2026-01-06", "", "2026-06-01", contract=contract), told=None)
+    again = gap(found, logged.rescored)
+    assert (again.rows, again.differing, again.largest < 1e-6) == (300, 0, True)
+    assert set(found.sample["inputs"].struct.fields) == set(contract.columns) - {"label"} and found.sample["score"].dtype == pl.Float64 and found.labelled_rows.height == 300
+
+
+def test_the_days_of_the_gap_and_of_the_training_are_those_of_the_zone(binary):
+    zone = "America/New_York"
+    found = logged.read(binary, Span(datetime(2026, 1, 11, 5, tzinfo=UTC), datetime(2026, 2, 1, 5, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC), "event", zone), told=None)
+    since = datetime(2026, 1, 21, 2, tzinfo=UTC)  # nine in the evening of the day before
+    odd = replace(found, served=found.previous, sample=found.sample.with_columns(package=pl.lit(found.previous.digest), score=pl.when(pl.col("event_time") >= since).then(0.001).otherwise(pl.Series(logged.rescored(found, found.previous.folder).score))))
+    assert gap(odd, logged.rescored).first_day == "2026-01-20"
+    ends = found.served.manifest.model_copy(update=dict(origin=found.served.manifest.origin.model_copy(update=dict(windows={"train": Window(rows=1, end="2026-01-25")}))))
+    assert _unseen(replace(found, served=replace(found.served, manifest=ends)))["event_time"].min() >= datetime(2026, 1, 25, 5, tzinfo=UTC)
 
 
 def test_slices_add_up_and_are_right(binary):
@@ -233,7 +312,8 @@ def test_told_hears_how_far_it_is(binary, monkeypatch):
 
 
 def test_an_empty_window_says_where_the_log_is(binary):
-    with pytest.raises(DataError, match="reaches from 2026-01-01 .* to 2026-02-09"): read(binary, until="2027-01-01")
+    with pytest.raises(DataError, match="reaches from 2026-01-01 .* to 2026-02-09"): read(binary, until="2027-01-01", as_of="2027-01-01")
+    with pytest.raises(DataError, match="nothing of it was known"): read(binary, days=10, as_of="2026-01-05")
 
 
 def test_a_package_that_was_changed_is_refused(tmp_path):

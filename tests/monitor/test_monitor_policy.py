@@ -49,12 +49,12 @@ def retrained(book, run, began, outcome="kept", **facts):
     book.add("end", {"run": run, "outcome": outcome, "summary": "Ended.", **facts}, key=f"end {run}", now=began + timedelta(hours=1))
 
 
-@pytest.mark.parametrize("told", [{"every_days": -1}, {"budget": 0}, {"train": "90"}, {"train": "0d"}, {"test": "3mo"}, {"budget_days": 0}, {"least_rows": -1}, {"cool_down": 3}, {"drift": "sometimes"}], ids=str)
+@pytest.mark.parametrize("told", [{"every_days": -1}, {"budget": 0}, {"train": "90"}, {"train": "0d"}, {"test": "3mo"}, {"budget_days": 0}, {"least_rows": -1}, {"cool_down": 3}, {"budget_days": float("inf")}, {"stale_days": float("nan")}, {"drift": "sometimes"}], ids=str)
 def test_a_policy_that_cannot_be_is_refused(told):
     with pytest.raises(ValidationError): Policy.model_validate(told)
 
 
-@pytest.mark.parametrize("told", [{"loss": -1}, {"hour": "cheap"}, {"price": 3}], ids=str)
+@pytest.mark.parametrize("told", [{"loss": -1}, {"hour": "cheap"}, {"price": 3}, {"loss": float("inf")}, {"retrain": float("nan")}], ids=str)
 def test_costs_that_cannot_be_are_refused(told):
     with pytest.raises(ValidationError): Costs.model_validate(told)
 
@@ -71,6 +71,12 @@ def test_the_expected_value_is_a_product_and_the_cost_a_sum(loss, width, a_day, 
     near = lambda x: pytest.approx(x, rel=2e-5, abs=1e-9)
     assert value.expected == near(float(f"{loss:.6g}") * a_day * days * price) and value.cost == near(fixed + hour * seconds / 3600)
     assert value.low <= value.expected <= value.high and value.low == near(float(f"{loss - width:.6g}") * a_day * days * price)
+
+
+@pytest.mark.parametrize("promised", [-0.02, 0.0, None])
+def test_only_what_was_promised_can_be_won_back(promised):
+    past = [SimpleNamespace(facts={"promised": promised, "gained": gained}) for gained in (-0.03, 0.0, 0.03)]
+    assert worth(judged(), Policy(), PRICES, rows_a_day=1000, seconds=None, past=past).share == 1.0
 
 
 def test_an_absolute_error_is_priced_in_its_own_unit():
@@ -130,6 +136,15 @@ def test_the_cooldown_runs_from_the_end_and_the_budget_from_the_beginning(book):
     retrained(book, "b", NOW - timedelta(days=3))
     held = [h.name for h in choose(book, health(), Policy(cooldown_days=0, budget=2)).holds]
     assert held == ["budget"] and not choose(book, health(), Policy(cooldown_days=0, budget=2), now=NOW + timedelta(days=24, hours=1)).holds
+
+
+def test_one_whose_process_is_dead_neither_counts_nor_answers(book):
+    dead = {"host": "elsewhere", "process": 1, "began": "1", "root": "/srv"}
+    book.add("start", {"run": "lost", "summary": "Began.", "holder": dead, "health": "seen"}, key="start lost", now=NOW - timedelta(days=1))
+    assert [h.name for h in choose(book, health(), Policy(budget=1)).holds] == ["health", "budget", "running"][2:]  # within its lease it may live
+    dead["host"], dead["process"] = __import__("socket").gethostname(), 2**22 + 1
+    book.add("resume", {"run": "lost", "summary": "Goes on.", "holder": dead})
+    assert not choose(book, health(), Policy(budget=1)).holds
 
 
 def test_failures_count_and_what_was_cut_off_does_not(book):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_ops.errors import DataError, ParameterError
-from model_ops.monitor import alerts, replay as replays
+from model_ops.monitor import alerts, replay as replays, story as stories
 from model_ops.monitor.asked import STATE, Asked, State, months_of
 from model_ops.monitor.gain import gained, log_losses, prices
 from model_ops.monitor.rivals import Learning, days, known, learned, monthly, recipe
@@ -179,6 +179,10 @@ def story(seconds: dict | None = None) -> Story:
     return told(months, day.astype("datetime64[M]").astype(str), day, y, {OURS: score, NEVER: score, MONTHLY: 1 - score}, {OURS: 0, NEVER: 0, MONTHLY: 1}, noun="parcels", words={"seed": 3}, learned="", costs={"cost": 5}, seconds=seconds)
 
 
+def told_again(base: Story, gains: list) -> str:
+    return stories._summary(base.model_copy(update={"gains": gains}))
+
+
 def test_a_story_is_the_same_however_long_it_took():
     assert story().identity == story({"sending": 3.2}).identity and Story.from_json(story({"sending": 3.2}).to_json()) == story({"sending": 3.2})
     assert story().gains[0].net.value == 0 and story().gains[0].break_even is None
@@ -188,6 +192,29 @@ def test_the_page_needs_no_script_and_escapes_what_is_foreign():
     html = page(story(), "a<year>")
     assert "<script" not in html and "<b>Labels" not in html and "&lt;b&gt;Labels" in html and "http" not in html.replace("http-equiv", "").replace("http://www.w3.org", "")
     assert "ModelLabelsMissing" in html and "2026-05" in html and "seed" in html
+
+
+@pytest.mark.parametrize("alarms,said", [([[], []], "No alert about the model fired, but April and May ended with an open question"), ([["ModelDriftMatters"], []], "No other alert about the model fired, but May ended")], ids=["none", "one"])
+def test_a_month_to_watch_is_no_alarm(alarms, said):
+    quiet = story().model_copy(update={"months": [m.model_copy(update={"alarms": a}) for m, a in zip(story().months, alarms, strict=True)]})
+    html = page(quiet, "year")
+    assert said in html and ("<th>alerts</th>" in html) == any(alarms)
+
+
+@pytest.mark.parametrize("low,high,said", [(-3, 9, "may be chance"), (1, 9, "surely"), (-9, -1, "surely")], ids=["open", "gained", "lost"])
+def test_a_gain_is_called_sure_only_where_its_interval_leaves_no_doubt(low, high, said):
+    base = story()
+    net = base.gains[1].net.model_copy(update={"value": (low + high)/2, "low": low, "high": high})
+    sentence = told_again(base, [base.gains[1].model_copy(update={"net": net})])
+    assert said in sentence and ("surely" in sentence) == (said == "surely") and ("lost 5" in sentence) == (high < 0)
+
+
+@pytest.mark.parametrize("retrained,outcome,said", [([], "", "In none of 2 months was a new model called for"), (["2026-04"], "promoted", "In April a new model was expected to be worth its cost; it was trained and, as the gates let it pass, took over"),
+                                                    (["2026-04", "2026-05"], "kept", "In April and May a new model was expected to be worth its cost; it was trained but did not take over")], ids=["never", "once", "kept"])
+def test_the_headline_says_what_happened(retrained, outcome, said):
+    base = story()
+    months = [m.model_copy(update={"retrained": True, "outcome": outcome, "triggers": ["value"]} if m.name in retrained else {}) for m in base.months]
+    assert told_again(base.model_copy(update={"months": months}), []).startswith(said)
 
 
 # the replay itself
@@ -226,26 +253,25 @@ def test_every_alarm_of_a_replay_is_an_alert_that_exists():
 
 
 @pytest.mark.slow
-def test_a_replay_that_is_stopped_goes_on_and_counts_every_flight_once(tmp_path, monkeypatch):
+def test_a_replay_that_is_stopped_goes_on_counts_every_flight_once_and_says_the_same_as_one_that_is_not(tmp_path, monkeypatch):
     for who in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{who}_NAME", "replay")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "replay@localhost")
     from model_ops.monitor.book import Book
     from model_ops.predictions import log
-    asked = dict(months="2013-04..2013-05", sample=12_000, seed=0, policy={"least_rows": 10**6})  # nothing is trained anew: this is about the way there
-    lines = []
+    from model_ops.registry.ledger import Ledger
+    asked = dict(months="2013-04..2013-05", sample=8_000, seed=0, policy={"least_rows": 10**6})  # nothing is trained anew: this is about the way there
     def stopped(line):
-        lines.append(line)
         if "with a label" in line: raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt): replays.replay(tmp_path/"year", told=stopped, **asked)
     state = json.loads((tmp_path/"year"/STATE).read_text())
     assert state["months"] == [] and state["present"]["conclusion"] in ("fine", "watch", "retrain", "roll back")
-    found = replays.replay(tmp_path/"year", told=lines.append, **asked)
+    found = replays.replay(tmp_path/"year", told=None, **asked)
     settings = Settings.load(tmp_path/"year")
     rows = log.read(settings.section("log")["folder"])
     assert rows.height == sum(m.rows for m in found.months) == rows.select("request_id", "row").n_unique()
     assert {t.date() for t in rows["event_time"]} <= {date(2013, 4, 1) + timedelta(days=i) for i in range(61)}
     assert found.parity < 1e-5 and len(Book(settings.ledger_url).entries("health")) == 2 and len(Book(settings.ledger_url).entries("choice")) == 1
+    assert Ledger(settings.ledger_url).champion().kind == "approve"  # so few flights settle no gate, and somebody has to answer
     assert Story.load(settings.path("records", "replay.json")) == found and settings.path("reports", "replay.html").exists()
-    again = replays.replay(tmp_path/"year", told=None, **asked)
-    assert again.identity == found.identity
+    assert replays.replay(tmp_path/"again", told=None, **asked).identity == found.identity

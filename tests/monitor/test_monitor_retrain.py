@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +17,11 @@ from typer.testing import CliRunner
 from model_ops import files, params
 from model_ops.cli import retrain as commands
 from model_ops.errors import ConflictError, DataError, LedgerError, ParameterError, StepError
-from model_ops.monitor.retrain import FOLDER, give_up, retrain
+from model_ops.monitor import gauges, intake, loop, placing
+from model_ops.monitor.book import Book
+from model_ops.monitor.retrain import FOLDER, _alone, give_up, retrain
+from model_ops.registry.ledger import Ledger
+from model_ops.release.decision import Decision
 from model_ops.workbook import pipeline
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -62,7 +66,7 @@ def test_from_the_health_record_to_a_new_version(book):
     assert "# Chosen by Ada." in book.prepare() and "# never later" in book.prepare()
     rows = pl.read_parquet(book.root / told["source"])
     assert rows["at"].min().date().isoformat() >= told["windows"]["train"][0] and rows["at"].max().date().isoformat() < told["windows"]["current"][1]
-    assert [e.kind for e in book.book.entries()] == ["choice", "start", "end"] and not (book.root / FOLDER).exists() and book.released.read_text() == "cron"
+    assert [e.kind for e in book.book.entries()] == ["choice", "start", "stride", "end"] and not (book.root / FOLDER).exists() and book.released.read_text() == "cron"
 
 
 def test_the_end_says_what_it_cost_and_what_it_won(book):
@@ -186,9 +190,9 @@ def test_a_workbook_that_is_busy_does_not_fail_it(book):
 
 
 def test_it_can_be_given_up(book):
-    assert give_up(book.settings) == "No retraining was cut off here."
+    assert (give_up(book.settings).outcome, give_up(book.settings).sentence) == ("nothing to do", "No retraining was cut off here.")
     with pytest.raises(Killed): go(book, told=dies_at("Releasing"))
-    assert "was given up" in give_up(book.settings, who="Ada", now=NOW) and book.prepare() == PREPARE and outcomes(book) == ["given up"] and not book.released.exists()
+    assert "was given up" in give_up(book.settings, who="Ada", now=NOW).sentence and book.prepare() == PREPARE and outcomes(book) == ["given up"] and not book.released.exists()
 
 
 def test_what_another_machine_has_ended_is_put_back(book):
@@ -209,6 +213,166 @@ def test_the_seam_gets_the_settings_and_a_name(book):
         return SimpleNamespace(outcome="in shadow", sentence="Version 2 answers beside version 1.", version=2)
     assert go(book, release=shadow).outcome == "in shadow" and told == [(book.root, "cron")] and outcomes(book) == ["in shadow"]
     assert book.book.entries("end")[0].facts["gained"] == 0.0  # nothing is won before it is in charge
+
+
+def decide(book, words="of the retraining"):
+    "A decision lies in the files."
+    decision = Decision(summary=words, outcome="keep", next="", challenger="c" * 64, opponent=None, gates=[], evidence={})
+    decision.save(book.root / "records/decision.json")
+    return decision.digest
+
+
+@pytest.mark.parametrize("day, hold, words", [(12, "data", "before 2026-01-22 are complete"), (23, "rows", "There are 60 new rows")], ids=["test reaches back", "nearly all of train is known"])
+def test_what_the_model_in_charge_has_seen_neither_judges_nor_counts(book, day, hold, words):
+    files.write(book.root / "params/monitor.yaml", "policy: {train: 30d, validation: 7d, test: 14d, current: 7d, least_rows: 200}\n")
+    now = datetime(2026, 1, day, tzinfo=UTC)
+    book.look(now=now)
+    (held,) = go(book, now=now).choice.holds
+    assert held.name == hold and words in held.sentence and book.prepare() == PREPARE
+
+
+def test_without_a_time_column_nobody_could_tell_what_was_seen(book, monkeypatch):
+    class Timeless(intake.Contract):
+        time = None
+        @classmethod
+        def load(cls, path): return SimpleNamespace(time=None)
+    monkeypatch.setattr(intake, "Contract", Timeless)
+    (held,) = go(book).choice.holds
+    assert held.name == "data" and "no time column" in held.sentence and book.prepare() == PREPARE
+
+
+def test_only_the_own_decision_is_released_and_nobody_runs_beside_it(book):
+    made, seen = [], []
+    def run(settings):
+        book.run(settings)
+        made.append(decide(book))
+    def release(settings, who=""):
+        seen.append(Decision.load(book.root / "records/decision.json").digest)
+        with pytest.raises(ConflictError, match="busy: model-ops retrain"), pipeline.alone(settings.root, "model-ops run"): pass
+        return book.release(settings, who)
+    with pytest.raises(Killed): go(book, run=run, told=dies_at("Releasing"))
+    decide(book, "of a person's question")
+    assert go(book, run=run, release=release).outcome == "promoted" and seen == [made[0]] and book.ran.read_text() == "2"
+    assert book.book.entries("end")[0].facts["decision"] == made[0]
+
+
+def test_killed_while_it_clears_away_what_it_kept_nothing_fails_for_ever(book, monkeypatch):
+    real = shutil.rmtree
+    def half(path, **told):
+        if Path(path).name != "before" or not (Path(path) / "params_prepare.yaml").exists(): return real(path, **told)
+        (Path(path) / "params_prepare.yaml").unlink()
+        raise Killed
+    def run(settings): raise StepError("The step 'train' failed.")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(placing.shutil, "rmtree", half)
+        go(book, run=run)
+    assert go(book).outcome == "failed" and book.prepare() == PREPARE and not (book.root / FOLDER).exists()
+
+
+def test_a_retraining_promises_the_whole_loss_whatever_earlier_ones_won(book):
+    go(book)
+    later = NOW + timedelta(days=9)
+    book.look(now=later)
+    assert go(book, now=later).choice.value.share == pytest.approx(0.75)
+    assert [e.facts["promised"] for e in book.book.entries("end")] == pytest.approx([0.06, 0.06])
+
+
+@pytest.mark.parametrize("error", [Killed, OSError], ids=["killed", "failed"])
+def test_what_the_book_did_not_let_begin_leaves_nothing_behind(book, monkeypatch, error):
+    def begin(*told, **more): raise error
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(Book, "begin", begin)
+        go(book)
+    assert (book.root / FOLDER / "state.json").exists() == (error is Killed) and book.book.retrainings() == []
+    assert go(book).outcome == "promoted" and [e.kind for e in book.book.entries()] == ["choice", "choice", "start", "stride", "end"]
+
+
+def put_in_charge(book): Ledger(book.settings.ledger_url).append("rollback", after=1, champion=None, who="Ada", why="Something else.")
+
+
+@pytest.mark.parametrize("days, then, holds", [(60, lambda book: None, None), (0.5, put_in_charge, LedgerError), (0.5, lambda book: book.look(conclusion="roll back", now=NOW + timedelta(days=0.5)), ["roll back"])], ids=["long ago", "another version", "roll back"])
+def test_what_has_been_outlived_is_decided_anew(book, days, then, holds):
+    with pytest.raises(Killed): go(book, told=dies_at("Running the pipeline"))
+    now, said = NOW + timedelta(days=days), []
+    book.look(now=now)
+    then(book)
+    if holds is LedgerError:
+        with pytest.raises(LedgerError, match="Nobody is in charge"): go(book, now=now, told=said.append)
+    else:
+        done = go(book, now=now, told=said.append)
+        assert [h.name for h in done.choice.holds] == holds if holds else done.outcome == "promoted" and done.choice.retrain
+    assert "decided anew. Put back: params/prepare.yaml" in said[0] and outcomes(book) == ["cut off", *(["promoted"] if not holds else [])] and (book.prepare() == PREPARE) == bool(holds)
+
+
+def test_what_was_released_already_only_ends_however_late(book):
+    def run(settings):
+        book.run(settings)
+        decide(book)
+    with pytest.raises(Killed): go(book, run=run, told=dies_at("Writing the end"))
+    ledger = Ledger(book.settings.ledger_url)
+    ledger.append("keep", after=1, champion=ledger.champion().champion, who="cron", why="Kept.", decision=Decision.load(book.root / "records/decision.json").digest)
+    assert go(book, run=run, now=NOW + timedelta(days=60)).choice is None and outcomes(book) == ["promoted"] and book.ran.read_text() == "1"
+
+
+def test_what_another_machine_has_ended_is_not_released(book):
+    def run(settings):
+        book.run(settings)
+        (mine,) = book.book.retrainings()
+        book.book.add("end", {"run": mine.run, "outcome": "cut off", "summary": "Taken for dead."}, key=f"end {mine.run}", now=NOW)
+    assert go(book, run=run).outcome == "cut off" and not book.released.exists() and book.prepare() == PREPARE and not (book.root / FOLDER).exists()
+
+
+def test_a_question_shuts_no_door(book):
+    doors = []
+    def told(sentence):
+        with _alone(book.settings) as busy: doors.append(busy)
+    assert go(book, check=True, told=told).choice.retrain and set(doors) == {""}
+    with _alone(book.settings): assert go(book, check=True).choice.retrain
+    with pytest.raises(Killed): go(book, told=dies_at("Running the pipeline"))
+    assert "was cut off; it goes on" in go(book, check=True).sentence
+
+
+@pytest.mark.parametrize("days, held", [(2, False), (3, True)])
+def test_a_record_about_days_long_past_is_not_acted_on(book, days, held):
+    assert ("health" in [h.name for h in go(book, check=True, now=NOW + timedelta(days=days)).choice.holds]) == held
+
+
+@pytest.mark.parametrize("now, shown", [(None, "retrain"), (datetime(2025, 3, 1, 12, tzinfo=UTC), "fine")], ids=["into the past", "of a simulated clock"])
+def test_a_look_into_the_past_leaves_the_gauges(book, monkeypatch, now, shown):
+    log = Path(book.settings.section("log")["folder"])
+    gauges.write(book.look(), log)
+    past = datetime(2025, 3, 1, tzinfo=UTC)
+    monkeypatch.setattr(pipeline, "run_step", lambda *words, **told: book.look(conclusion="fine", now=past))
+    found = loop.look(book.settings, over={"until": "2025-03-01", "as_of": "2025-03-01"}, now=now)
+    assert found.conclusion == "fine" and json.loads((log / "monitor.json").read_text())["conclusion"] == shown and len(book.book.entries("health")) == 1
+
+
+def test_a_run_need_not_know_where_alerts_go(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_CHAT", raising=False)
+    files.write(tmp_path / "settings.ini", "[workbook]\nname = orders\n")
+    files.write(tmp_path / "nbs/steps/monitor.ipynb", (TESTS.parent / "nbs/steps/monitor.ipynb").read_bytes())
+    files.write(tmp_path / "params/monitor.yaml", "days: 7\nalerts: {webhook: env:NO_SUCH_CHAT}\n")
+    settings = pipeline.Settings.load(tmp_path)
+    plan = pipeline.plan("monitor", settings)
+    assert (plan.parameters, plan.secrets) == ({"days": 7.0}, {}) and loop.told(settings)["alerts"] == {"webhook": "env:NO_SUCH_CHAT"} and loop.told(settings, {"days": 3})["days"] == 3.0
+
+
+STOPPED = """
+import subprocess, sys
+from model_ops.cli import retrain
+step = "import time\\ntry: print('up', flush=True); time.sleep(60)\\nexcept KeyboardInterrupt: time.sleep(0.5); print('ended in order', flush=True)"
+with retrain._in_order(): subprocess.run([sys.executable, "-c", step])
+"""
+
+
+def test_a_stop_ends_the_step_before_the_command():
+    child = subprocess.Popen([sys.executable, "-c", STOPPED], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+    assert child.stdout.readline() == "up\n"
+    child.terminate()
+    assert child.wait() != 0
+    os.set_blocking(child.stdout.fileno(), False)
+    assert child.stdout.read() == "ended in order\n"
+    child.stdout.close()
 
 
 @pytest.mark.slow
@@ -243,12 +407,13 @@ def test_the_commands(book, monkeypatch):
     commands.register(app)
     monkeypatch.chdir(book.root)
     ask = lambda *words: CliRunner().invoke(app, words)
+    book.look(now=datetime.now(UTC))
     told = json.loads(ask("retrain", "--check", "--json").stdout)
     assert told["choice"]["retrain"] is True and told["outcome"] == "not now"
     book.look(loss=0.001, conclusion="fine")
     assert "No trigger" not in ask("retrain", "--by", "Ada").output.splitlines()[0] and "Not trained anew" in ask("loop").output
     assert [json.loads(line)["who"] for line in ask("loop", "--kind", "choice", "--json").output.splitlines()] == ["Ada"]
-    assert "No retraining was cut off" in ask("retrain", "--give-up").output and isinstance(ask("retrain", "--check", "--force").exception, ParameterError)
+    assert "No retraining was cut off" in ask("retrain", "--give-up").output and json.loads(ask("retrain", "--give-up", "--json").output)["outcome"] == "nothing to do" and isinstance(ask("retrain", "--check", "--force").exception, ParameterError)
 
 
 CHILD = """
@@ -278,4 +443,4 @@ def test_of_two_processes_one_retrains_and_its_kill_lets_the_other_go_on(book):
         child.wait()
         child.stdout.close()
     done = go(book)
-    assert done.outcome == "promoted" and [(e.kind, e.who) for e in book.book.entries() if e.kind != "choice"] == [("start", "theirs"), ("resume", "cron"), ("end", "cron")] and book.ran.read_text() == "1"
+    assert done.outcome == "promoted" and [(e.kind, e.who) for e in book.book.entries() if e.kind != "choice"] == [("start", "theirs"), ("resume", "cron"), ("stride", "cron"), ("end", "cron")] and book.ran.read_text() == "1"

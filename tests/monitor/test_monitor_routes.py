@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from model_ops.errors import ParameterError
-from model_ops.monitor.alerts import table_of
-from model_ops.monitor.routes import ECHOES, config
+from model_ops.monitor.alerts import rules, table_of
+from model_ops.monitor.routes import ECHOES, config, private, write_private
+from model_ops.monitor.runbook import runbook
 from model_ops.settings import Settings
 
 MAIL = {"mail": ["a@example.org", "b@example.org"], "mail_from": "alerts@example.org", "smarthost": "mail.example.org:587"}
@@ -46,6 +47,8 @@ def test_everybody_is_told_by_every_way(settings):
 
 
 def test_an_address_may_come_from_the_environment(settings, monkeypatch):
+    "It is looked up when the file is made, and is not needed for anything else."
+    assert private({"alerts": {"webhook": "env:HOOK"}}) == ("alertmanager.yml",) and "alert: " in rules(settings, {"alerts": {"webhook": "env:HOOK"}}) + runbook(settings, {"alerts": {"webhook": "env:HOOK"}})
     monkeypatch.setenv("HOOK", "https://chat.example.org/hook")
     assert yaml.safe_load(config(settings, {"alerts": {"webhook": "env:HOOK"}}))["receivers"][0]["webhook_configs"][0]["url"] == "https://chat.example.org/hook"
     monkeypatch.delenv("HOOK")
@@ -57,6 +60,19 @@ def test_an_address_may_come_from_the_environment(settings, monkeypatch):
 def test_what_cannot_be_is_refused_before_a_file_is_made(settings, wrong):
     with pytest.raises(ParameterError, match="alerts") as error: config(settings, {"alerts": wrong})
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("before", [None, 0o644, 0o444], ids=["new", "open to others", "read-only"])
+def test_what_is_private_is_so_from_its_first_byte_on(tmp_path, before, monkeypatch):
+    path, modes = tmp_path / "in" / "alertmanager.yml", []
+    if before is not None:
+        path.parent.mkdir()
+        path.write_text("old")
+        path.chmod(before)
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (modes.append(os.fstat(handle).st_mode & 0o777), fsync(handle)))
+    write_private(path, "späte secret")
+    assert path.read_text(encoding="utf-8") == "späte secret" and modes == [0o600] and path.stat().st_mode & 0o777 == 0o600 and [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_echoes_are_of_alerts_that_exist():

@@ -200,6 +200,8 @@ def test_nothing_of_others_is_replaced_or_removed(settings, tmp_path):
     (there / "notes.txt").write_text("mine")
     later = schedules.cron(settings, when="0 6 * * *", program="/opt/model-ops", user="me")
     assert set(schedules.place(later, there, "cron")) == {"crontab", "late-parcels-monitor.timer", "README.md"} and (there / "notes.txt").read_text() == "mine"
+    assert schedules.place(later, there, "cron", ["crontab"]) == ["crontab"] and (there / "crontab").stat().st_mode & 0o777 == 0o600
+    assert schedules.place(later, there, "cron", ["crontab"]) == []
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "crontab").write_text("* * * * * true\n")

@@ -1,4 +1,5 @@
 "Prometheus and Alertmanager beside a real server: the generated files, an alert that arrives, restarts that lose nothing and count nothing twice, and nothing left behind."
+import functools
 import json
 import os
 import shutil
@@ -63,7 +64,39 @@ def test_no_secret_stands_in_any_file_and_the_readme_says_where_it_goes(empty, t
     assert not any("tomato" in text for text in made.values())
     job, = yaml.safe_load(made["prometheus.yml"])["scrape_configs"]
     assert job["scheme"] == "https" and job["authorization"] == {"credentials_file": "token"} and job["static_configs"] == [{"targets": ["127.0.0.1:8080"]}]
-    assert "`token`" in made["README.md"] and "`ca.pem`" in made["README.md"] and "`token`" not in stack.files(empty)["README.md"].replace("tokens", "")
+    assert "`token`" in made["README.md"] and "`ca.pem`" in made["README.md"] and "None of these files" not in made["README.md"]
+    assert "None of these files holds one" in (plain := stack.files(empty)["README.md"]) and "`token`" not in plain
+
+
+def test_secrets_are_readable_by_nobody_else(empty, tmp_path):
+    (tmp_path / "token").write_text("old")
+    (tmp_path / "token").chmod(0o644)
+    watched = stack.Stack("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", tmp_path)
+    stack._write(empty, watched, Serving.of(empty, token="tomato"), {}, "https://chat.example.org/tomato", 60)
+    assert {p.name: oct(p.stat().st_mode & 0o777) for p in tmp_path.iterdir() if "tomato" in p.read_text()} == {"alertmanager.yml": "0o600", "token": "0o600"}
+
+
+def test_a_program_that_does_not_end_is_killed_with_all_of_its_group(tmp_path):
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    program = subprocess.Popen(["/bin/sh", "-c", stack._KEEPER, "sh", sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+    assert program.stdout.readline() == b"up\n"
+    stack.Stack("", "", "", tmp_path, programs={"deaf": program}).stop(patience=0.3)
+    assert program.stdout.read() == b"" and program.returncode is not None  # nobody holds the other end any more
+
+
+def test_the_keeper_of_a_program_that_ended_ends_with_it(tmp_path):
+    "Else it would wait with a number that becomes somebody else's."
+    program = subprocess.Popen(["/bin/sh", "-c", stack._KEEPER, "sh", "true"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+    assert program.stdout.read() == b""  # nobody holds it any more, though our end of the input is open
+    program.wait(10)
+    program.stdin.close()
+
+
+def test_a_second_call_is_refused_before_its_server_starts(empty, monkeypatch):
+    monkeypatch.setattr(stack, "_locked", functools.partial(stack._locked, patience=0.1))
+    (empty.root / "scratch").mkdir()
+    with stack._locked(empty.root / "scratch"), pytest.raises(PreflightError, match="run on"):
+        stack.start(empty, server=lambda: pytest.fail("the server was started"), folder=empty.root / "scratch")
 
 
 @pytest.mark.parametrize("told, becomes", [("2m", "2s"), ("1h30m", "90s"), ("5s", "1s"), ("1d", "1440s"), ("500ms", "1s")])
@@ -136,7 +169,7 @@ def test_a_receiver_says_what_it_heard_instead(empty):
 
 
 def _orders(tmp_path) -> Settings:
-    settings = make(tmp_path / "book", days=2, rows=20, from_day=1, sections="\n[log]\nsettle_s = 0.5\n")
+    settings = make(tmp_path / "book", days=2, rows=20, from_day=1, sections="\n[log]\nsettle_s = 0.5\n[serve]\nworkers = 1\n")
     world(2, 100, "2026-03-01").write_parquet(settings.path("data/current.parquet"))
     return settings
 
@@ -144,7 +177,7 @@ def _orders(tmp_path) -> Settings:
 @pytest.mark.slow
 def test_an_alert_reaches_a_webhook_and_is_resolved(tmp_path):
     said = []
-    heard = alive.incident(_orders(tmp_path), rows=60, told=said.append)
+    heard = alive.incident(_orders(tmp_path), hurry=300, rows=60, told=said.append)
     assert [(one.name, one.status) for one in heard] == [("ModelServerDown", "firing"), ("ModelServerDown", "resolved")] and "orders" in heard[0].summary
     assert "60 rows were sent; Prometheus counted 60, 60 in all." in said[1] and "Prometheus counted 60, 120 in all." in said[-1]
     assert not _alive(tmp_path) and list((tmp_path / "book/scratch").iterdir()) == []
@@ -162,7 +195,7 @@ def _grown(watched: stack.Stack, what: str) -> tuple[float, float, float]:
 def test_restarts_lose_nothing_and_count_nothing_twice(tmp_path):
     settings, token, folder = _orders(tmp_path), "only-for-this-test", tmp_path / "kept"
     counter, sent = 'model_ops_rows_total{protocol="invocations"}', 0
-    (settings.path("predictions") / "monitor.json").write_text(json.dumps({"series": [["conclusion", {"conclusion": "roll back"}, 1], ["timestamp_seconds", {}, time.time()]]}))
+    (settings.path("predictions") / "monitor.json").write_text(json.dumps({"model": "orders", "series": [["conclusion", {"conclusion": "roll back"}, 1], ["timestamp_seconds", {}, time.time()]]}))
     rows = json.loads(pl.read_parquet(settings.path("data/current.parquet")).drop("returned", "probability").write_json())
 
     def serve(port=0): return process.start(settings, token=token, grpc_port=0, port=port)
