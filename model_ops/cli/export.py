@@ -58,10 +58,10 @@ def kubernetes(
 # %% ../../nbs/cli/export.ipynb #3b872883
 _When = Annotated[str, Option("--when", help="When production is looked at, as cron has it: minute, hour, day, month, weekday.")]
 
-def _place(made: dict, folder: Path, command: str, follow: str) -> None:
+def _place(made: dict, folder: Path, command: str, follow: str, private: tuple[str, ...] = ()) -> None:
     "Write what is new or changed, and say what that was, and what comes next."
     from model_ops.monitor import schedules
-    changed = schedules.place(made, folder, command)
+    changed = schedules.place(made, folder, command, private)
     print(f"  files   {folder}\n  new     {', '.join(changed) or 'nothing: all is as it was'}\n  next    {follow}")
 
 def monitoring(
@@ -69,10 +69,11 @@ def monitoring(
     environment: _Environment = "production",
 ):
     "Prometheus, Alertmanager and Grafana: configuration, alerts with their tests, a runbook, a dashboard."
-    from model_ops.monitor import loop, stack
+    from model_ops.monitor import loop, routes, stack
     from model_ops.settings import Settings
     settings = Settings.load(environment=environment)
-    _place(stack.files(settings, loop.told(settings)), folder, "monitoring", f"cd {folder} && promtool test rules rules_test.yml   (then README.md)")
+    told = loop.told(settings)
+    _place(stack.files(settings, told), folder, "monitoring", f"cd {folder} && promtool test rules rules_test.yml   (then README.md)", routes.private(told))
 
 # %% ../../nbs/cli/export.ipynb #dbb1d468
 def github(

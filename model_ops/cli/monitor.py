@@ -39,9 +39,11 @@ _NEXT = {"retrain": "model-ops retrain", "roll back": "model-ops rollback"}
 
 def _said(health, settings) -> str:
     "The conclusion, its cause with the evidence, what to do, and where to read on."
+    from model_ops.monitor import loop
+    past = [] if loop.is_present(health, settings) else ["This was a look into the past: what Prometheus reads stays as it was."]
     because = [f"  {c.verdict:<9} {c.name}: {' '.join(c.evidence)}" for c in health.causes if c.verdict != "no"]
     where = [f"  report    {settings.path('reports', 'monitor.html')}", "  notebook  model-ops open monitor", f"  next      {_NEXT.get(health.conclusion, 'model-ops loop')}"]
-    return "\n".join([f"{health.conclusion.capitalize()}. {health.summary}", *because, f"What to do: {health.todo}", "", *where])
+    return "\n".join([f"{health.conclusion.capitalize()}. {health.summary}", *because, f"What to do: {health.todo}", *past, "", *where])
 
 def _advise(settings, over: dict, write: bool, as_json: bool) -> None:
     "What is advised, on the screen and, on request, in the file."

@@ -372,12 +372,16 @@ def estimate(
     return Estimate(metrics=_figures(names, told.values, told.sure), reference=then, change=_figures(names, told.change, told.change_sure, bounded=False), obstacle=told.obstacle)
 
 # %% ../../nbs/drift/estimate.ipynb #b720f285
+_MEANS = ("log_loss", "brier", "accuracy", "positives")  # over rows: known whatever the labels are
+
 def surprise(
     reference: Scores,  # with labels: the validation window
     current: Scores,    # with labels
 ) -> dict[str, Figure]:
     "By how much each realized metric differs from what the scores let expect; an interval around 0 is no surprise."
     same_cells(reference, current)
-    if too_few(_labelled(reference)) or too_few(_labelled(current)) or _beyond(reference, current): return {}
-    told, names = _foretold(reference, current.unlabelled), METRICS[reference.task]
-    return _figures(names, _seen(current).values - told.values, told.sure, bounded=False)
+    if too_few(_labelled(reference)) or _beyond(reference, current): return {}
+    told, names, few = _foretold(reference, current.unlabelled), METRICS[reference.task], bool(too_few(_labelled(current)))
+    if few and told.obstacle.startswith("Only"): return {}
+    found = _figures(names, _seen(current).values - told.values, told.sure, bounded=False)
+    return {n: f for n, f in found.items() if not few or n in _MEANS}

@@ -15,6 +15,8 @@ from ..drift.parts import Figure, Part, six
 from ..drift.words import SHARES
 from ..errors import ModelOpsError
 from ..evaluate.intervals import bootstrap, draw
+from .window import local
+from ..predictions.rows import moment
 
 # %% ../../nbs/monitor/again.ipynb #880b49a4
 class Gap(Part):
@@ -62,8 +64,8 @@ def moments(
     logged,              # a monitor.logged.Logged
     rows: pl.DataFrame,  # of its sample
 ) -> pl.Series:
-    "When each row was, by the window's clock, UTC."
-    return rows[logged.span.column]
+    "When each row was, by the window's clock: the wall clock of the zone in which days begin."
+    return rows.select(local(logged.span.column, logged.span.zone)).to_series()
 
 # %% ../../nbs/monitor/again.ipynb #379b9898
 TOLERANCE = 1e-4  # of a probability; of a number, of its size, at least 1
@@ -115,14 +117,13 @@ def paired(
 
 def _unseen(logged) -> pl.DataFrame:
     "Rows of the sample that are younger than the training data of both versions; all, where these have no dates."
-    ends = [moment for v in (logged.served, logged.previous) for w in v.manifest.origin.windows.values() if (moment := _date(w.end))]
+    ends = [end for v in (logged.served, logged.previous) for w in v.manifest.origin.windows.values() if (end := _date(w.end, logged.span.zone))]
     when = pl.coalesce("event_time", "received_time")
     return logged.sample.filter(when >= max(ends)) if ends else logged.sample
 
-def _date(text) -> datetime | None:
-    "The end of a window as a moment in UTC; None where it is none."
-    from model_ops.predictions.rows import moment
-    return moment(text) if isinstance(text, str) else None
+def _date(text, zone: str) -> datetime | None:
+    "The end of a window as a moment in UTC, a date as the midnight of its zone; None where it is none."
+    return moment(text, zone) if isinstance(text, str) else None
 
 def judged(
     y: np.ndarray,                 # [n] truth

@@ -8,7 +8,6 @@ __all__ = ['Heard', 'Receiver', 'ask', 'incident', 'watch', 'main']
 # %% ../../nbs/monitor/alive.ipynb #ff06342d
 import argparse, json, shutil, sys, threading, time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -133,10 +132,8 @@ def watch(
 ) -> None:
     "Run server, Prometheus and Alertmanager until Ctrl-C."
     ports, folder = {key: _port(settings, key) for key in ("prometheus_port", "alertmanager_port")}, settings.path("scratch/monitoring")
-    with ExitStack() as held:
-        server = None if running(Path(Serving.of(settings).folder)) else held.enter_context(_server(settings, folder))
-        stack = held.enter_context(start(settings, server=server, **ports))
-        if server: _send(stack, server, settings, rows, told)
+    with start(settings, server=None if running(Path(Serving.of(settings).folder)) else lambda: _server(settings, folder), **ports) as stack:
+        if stack.own: _send(stack, stack.own, settings, rows, told)
         stack.until(lambda: stack.ask("alertmanagers")["activeAlertmanagers"], "Prometheus has found Alertmanager")
         told(f"{stack.status()}\n\nUntil Ctrl-C; each alert that begins or ends is a line.")
         _follow(stack, told)

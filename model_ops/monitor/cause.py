@@ -20,6 +20,7 @@ from ..drift.meaning import harm_of, judge
 from ..drift.parts import Figure, Part, six
 from ..drift.profile import ORDERED, ColumnProfile
 from .broken import began, signs
+from .trust import Doubt, chosen, doubts, own
 
 # %% ../../nbs/monitor/cause.ipynb #0a0cb537
 Name = Literal["data quality", "drift that matters", "change of the world", "new version", "code or configuration"]
@@ -67,7 +68,8 @@ def loss_of(
     alone, tests = judge(reference, logged.scores, harm=harm), QUESTIONS*len(margins)
     mix = {n: wider(c.loss, tests) for n, c in alone.metrics.items() if n in margins and c.loss is not None}
     told = surprise(reference, logged.labelled) if logged.labelled is not None else {}
-    beyond = {n: wider(_worse(n, told[n], alone.metrics[n].reference), tests) for n in margins if n in told and n in alone.metrics}
+    then = {n: c.reference for n, c in alone.metrics.items() if c.reference or n not in words.SHARES}
+    beyond = {n: wider(_worse(n, told[n], then[n]), tests) for n in margins if n in told and n in then}
     return Loss(margins, mix, beyond, alone.obstacle)
 
 def _worse(name: str, figure: Figure, then: float) -> Figure:
@@ -149,14 +151,15 @@ def heavy(
 def new_rows(
     logged,          # a monitor.logged.Logged
     verdict,         # the drift Verdict
-    sample,          # labelled rows of the version in charge: what `beyond` takes, `day`, and the inputs
+    sample,          # labelled rows of the version in charge: what `beyond` takes, `day`, and `inputs`
     task: str,
     margin: float,   # the largest surprise that does not matter
 ) -> str:
     "A sentence, where the surprise sits in rows of a new kind alone; else an empty text."
-    columns = [n for n in verdict.ranked if n in sample.columns and (c := verdict.columns[n]).outcome != "stable" and (c.importance is None or c.importance >= RELIES)]
+    inputs = sample["inputs"].struct.unnest()
+    columns = [n for n in verdict.ranked if n in inputs.columns and (c := verdict.columns[n]).outcome != "stable" and (c.importance is None or c.importance >= RELIES)]
     if not columns or task == "regression" or not sample.height: return ""
-    new = np.any([unfamiliar(logged.reference.columns[n], logged.profile.columns[n], sample[n]) for n in columns], axis=0)
+    new = np.any([unfamiliar(logged.reference.columns[n], logged.profile.columns[n], inputs[n]) for n in columns], axis=0)
     if new.sum() < 20 or (~new).sum() < 20: return ""
     more, days = beyond(sample, task), sample["day"].to_numpy()
     there, elsewhere = by_days(more[new], days[new]), by_days(more[~new], days[~new])
@@ -191,16 +194,17 @@ def world(
     task: str,
     new: str = "",           # what `new_rows` says
     usual: float = 0.0,      # what `beyond` gives where nothing changed
+    doubted: Sequence[Doubt] = (),  # why the labels are not to be believed
 ) -> Cause:
     "Do labels still come as the scores say?"
     name = "change of the world"
-    if not loss.surprise: return Cause(name=name, verdict="no", evidence=["Not known: there are too few labels to see whether they come as the scores say."])
+    if not loss.surprise: return Cause(name=name, verdict="no", evidence=["Not known: there are too few labels to see whether they come as the scores say.", *(d.sentence for d in doubted)])
     sure, perhaps = loss.surely("surprise"), loss.perhaps("surprise")
     said = [f"{words.metric(n)[:1].upper()}{words.metric(n)[1:]} is worse by {_span(n, f)} than the same scores let expect; up to {_margin(n, loss)} would not matter." for n, f in loss.surprise.items()]
     if not (sure or perhaps): return Cause(name=name, verdict="no", evidence=["Labels come as the scores say.", *said])
     daily = labelled.select("day").with_columns(more=beyond(labelled, task)).group_by("day").agg(pl.col("more").mean(), rows=pl.len()).sort("day")
     since = began([f"{d:%Y-%m-%d}" for d in daily["day"]], daily["more"].to_list(), daily["rows"].to_list(), usual)
-    return Cause(name=name, verdict="possible" if new or not sure else "likely", evidence=[*([f"Most of it is explained otherwise. {new}"] if new else []), *said][:MOST], since=since)
+    return Cause(name=name, verdict="possible" if new or doubted or not sure else "likely", evidence=[*(d.sentence for d in doubted), *([f"Most of it is explained otherwise. {new}"] if new else []), *said][:MOST], since=since)
 
 def _span(name: str, f: Figure) -> str:
     "A loss and its interval."
@@ -260,7 +264,7 @@ def code(
     "Does the server do what the package and the ledger say?"
     said, days = [], []
     if gap.found:
-        said.append(f"{gap.differing:,} of {words.counted(gap.rows, 'row')} that were scored anew by the package differ from the log, by up to {gap.largest:.3g}.")
+        said.append(f"{gap.differing:,} of {words.counted(gap.rows, 'row')} that were scored anew by the package differ from the log, {f'by up to {gap.largest:.3g}' if gap.largest else 'which has no numbers there'}.")
         days.append(gap.first_day)
     said += [f"The package {s[:12]} answered, and the ledger does not know it." for s in strangers]
     likely = bool(said)
@@ -293,14 +297,16 @@ def causes(
 ) -> list[Cause]:
     "The five suspects, likely ones first."
     served, task, model = logged.served, logged.served.contract.task, verdict.model
-    own = logged.labelled_rows.filter(pl.col("version").cast(pl.String) == served.version)
-    own = own.gather_every(max(1, own.height//MANY))
+    rows, doubted = own(logged), doubts(logged)
+    rows = rows.gather_every(max(1, rows.height//MANY))
     limit = next((l.limit for l in levels if l.name == "violations"), 0.05)
     new = new_rows(logged, verdict, labelled_sample(logged), task, loss.margins.get("log_loss", np.inf)) if loss.perhaps("surprise") else ""
-    there = world(loss, own, task, new, model.metrics["mae"].reference if task == "regression" and model else 0.0)
-    worse = bool(loss.surely("mix") or loss.surely("surprise") or model is not None and model.outcome == "worse")
+    then = model.metrics.get("mae") if model else None
+    there = world(loss, rows, task, new, then.reference if then else 0.0, doubted)
+    seen = [*loss.surely("surprise"), *(n for n, c in (model.metrics if model else {}).items() if c.outcome == "worse" and n not in chosen(model, loss))]
+    worse = bool(loss.surely("mix") or seen and not doubted)
     span = logged.span
-    strangers = logged.versions.filter(~pl.col("known"))["package"].drop_nulls().unique().sort().to_list()
+    strangers = logged.versions.filter(~pl.col("known").fill_null(False))["package"].drop_nulls().unique().sort().to_list()
     found = explained([quality(logged, verdict, limit), code(gap, strangers, onsets(refused, f"{span.since:%Y-%m-%d}", f"{span.until:%Y-%m-%d}"), levels),
              version(served, logged.previous is not None and served.since is not None and span.since <= served.since < span.until, paired, worse, there.since), drift(loss, verdict, new), there])
     return sorted(found, key=lambda c: -WEIGHT[c.verdict])

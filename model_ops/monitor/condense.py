@@ -64,7 +64,7 @@ LATE = 30  # days after which a label is called late
 class Part:
     "What is kept of some rows."
     rows: int
-    profile: Profile
+    profile: Profile | None  # of rows whose own contract has the columns of this one
     scores: Scores | None
     labelled: Scores | None
     lines: pl.DataFrame      # by day, version, package and contract: counts and sums
@@ -76,7 +76,8 @@ class Part:
     skewed: float            # hours, the greatest
     broken: list[tuple[Violation, date]]
     own: pl.DataFrame        # labelled rows
-    before: pl.DataFrame     # their corrected labels: place in `own`, actual, arrived, until
+    before: pl.DataFrame     # labels that held for a time: like `own`, until, and place: the row of `own`, null where the label was taken back
+    apart: int               # rows that were logged under a contract without some column of this one
     sample: pl.DataFrame     # rows of the log that may be in the sample, with `_order`
 
 @dataclass
@@ -91,6 +92,7 @@ class About:
     slices: Sequence[str] = ()
     most: int = 20_000           # rows of the sample
     beyond: dict[bool, np.uint64] = field(default_factory=lambda: dict.fromkeys((True, False), np.uint64(2**64 - 1)))  # rows of a higher `_order`, labelled and not, are not in the sample
+    lacking: Sequence[str] = ()  # digests of contracts that lack an input column of this one, or have another type of it
     expected_error: object = None  # of a regression with a model of its error: (frame) → [n]
     decoder: Decoder = field(init=False)
     rules: Contract = field(init=False)
@@ -108,26 +110,30 @@ class About:
         frame, found = typed(raw, self.contract), self.labels.beside(rows)
         wide = self._probabilities(rows)
         score = rows["score"].fill_null(np.nan).to_numpy()
-        actual = np.where(np.isnan(score) if wide is None else np.isnan(wide).any(axis=1), np.nan, found.actual)
+        mute = np.isnan(score) if wide is None else np.isnan(wide).any(axis=1)
+        actual = np.where(mute, np.nan, found.actual)
         loss = losses(self.contract.task, score, actual, wide)
         clock = rows[self.span.column].to_physical().to_numpy()
         facts = rows.select("version", "package", "contract", "request_id", "row", "score", "latency_ms", "event_time", "received_time", _time=self.span.column).with_columns(
             local("_time", self.span.zone).dt.date().alias("day"), _actual=actual, _loss=loss, _hit=self._hits(rows["label"], actual), _known=~np.isnan(actual), _ours=pl.col("package") == self.package)
         days = facts["day"]
-        early = found.first - clock
+        waited, came = found.came - clock, ~np.isnan(found.actual)
         labelled = facts["_known"].to_numpy()
-        counts = {"early": int(((found.first >= 0) & (early < 0)).sum()), "late": int((early > LATE*MICROS)[found.first >= 0].sum()), "unfit": int(found.unfit.sum())}
+        counts = {"early": int((came & (waited < 0)).sum()), "late": int((came & (waited > LATE*MICROS)).sum()), "unfit": int(found.unfit.sum())}
+        like = ~rows["contract"].is_in(list(self.lacking)).fill_null(False)
+        whole = [(raw, frame, facts)] if like.all() else [(raw.filter(like), frame.filter(like), facts.filter(like))] if like.any() else []
         skew = (facts["event_time"] - facts["received_time"]).dt.total_microseconds().fill_null(0)
-        own, before = self._own(facts, found, wide, labelled)
-        return Part(rows.height, self._profile(frame, facts, start), *self._scores(facts, frame, score, wide, actual), self._lines(facts), self._requests(facts),
-                    self._slices(frame, facts), self._delays(days, early, found.first), self._hours(clock), counts | {"ahead": int((skew > 0).sum())}, float(skew.max() or 0)/3.6e9,
-                    self._broken(raw, days), own, before, self._sample(rows, found, labelled))
+        own, before = self._own(facts, found, wide, labelled, mute)
+        profile = next((self._profile(its, those, start) for _, its, those in whole), None)
+        return Part(rows.height, profile, *self._scores(facts, frame, score, wide, actual), self._lines(facts), self._requests(facts),
+                    self._slices(frame, facts), self._delays(days, waited, came), self._hours(clock), counts | {"ahead": int((skew > 0).sum())}, float(skew.max() or 0)/3.6e9,
+                    [one for its, _, those in whole for one in self._broken(its, those["day"])], own, before, rows.height - int(like.sum()), self._sample(rows, found, labelled))
 
     def _probabilities(self, rows: pl.DataFrame) -> np.ndarray | None:
-        "Of more than two classes, [n, classes]; NaN where the log has none, or of another number of classes."
+        "Of more than two classes, [n, classes]; NaN where the log has none that can be used."
         if self.contract.task != "multiclass": return None
         wide, classes = np.full((rows.height, len(self.contract.outputs)), np.nan), len(self.contract.outputs)
-        fit = (rows["probabilities"].list.len() == classes).fill_null(False)
+        fit = rows["probabilities"].is_not_null()
         if fit.any(): wide[fit.to_numpy()] = rows["probabilities"].filter(fit).list.to_array(classes).to_numpy()
         return wide
 
@@ -169,7 +175,7 @@ class About:
     def _lines(self, facts: pl.DataFrame) -> pl.DataFrame:
         known = pl.col("_known")
         return facts.group_by("day", "version", "package", "contract").agg(
-            rows=pl.len(), requests=(pl.col("row") == 0).sum(), labelled=known.sum(), actual=pl.col("_actual").filter(known).sum(), score=pl.col("score").sum(), scored=pl.col("score").count(),
+            rows=pl.len(), requests=(pl.col("row") == 0).sum(), labelled=known.sum(), actual=pl.col("_actual").filter(known).sum(), score=pl.col("score").sum(), scored=pl.col("score").count(), said=pl.col("score").filter(known).sum(),
             loss=pl.col("_loss").filter(known).sum(), hits=pl.col("_hit").sum(), first=pl.col("_time").min(), last=pl.col("_time").max())
 
     def _requests(self, facts: pl.DataFrame) -> dict[tuple[date, str], np.ndarray]:
@@ -186,35 +192,50 @@ class About:
                 .select(pl.lit(column).alias("column"), *list(SLICES)[1:]).cast(SLICES))
         return pl.concat(found)
 
-    def _delays(self, days: pl.Series, waited: np.ndarray, first: np.ndarray) -> pl.DataFrame:
-        "By day of the prediction, and whole days until its first label came."
-        return pl.DataFrame({"day": days, "delay_days": np.maximum(0, waited//MICROS), "_came": first >= 0}).filter("_came").group_by("day", "delay_days").agg(labels=pl.len()).cast({"labels": pl.Int64})
+    def _delays(self, days: pl.Series, waited: np.ndarray, came: np.ndarray) -> pl.DataFrame:
+        "By day of the prediction, and whole days until its first label came; only of rows with a label that the contract knows."
+        return pl.DataFrame({"day": days, "delay_days": np.maximum(0, waited//MICROS), "_came": came}).filter("_came").group_by("day", "delay_days").agg(labels=pl.len()).cast({"labels": pl.Int64})
 
     def _hours(self, clock: np.ndarray) -> pl.DataFrame:
         since = int(self.span.since.timestamp()*1e6)
         return pl.DataFrame({"hour": (clock - since)//3_600_000_000}).group_by("hour").agg(rows=pl.len())
 
     def _broken(self, raw: pl.DataFrame, days: pl.Series) -> list[tuple[Violation, date]]:
-        "The rules that some rows break, and the first day of each."
-        return [(v, days[v.examples[0].row] if v.examples else days.min()) for v in check(self.rules, raw, labelled=False).found]
+        "The rules that some rows break, and the first day of each: the log is not in the order of days, and a violation shows its first rows."
+        found = check(self.rules, raw, labelled=False).found
+        if found and not days.is_sorted():
+            order = days.arg_sort()
+            found, days = check(self.rules, raw[order], labelled=False).found, days[order]
+        return [(v, days[v.examples[0].row] if v.examples else days[0]) for v in found]
 
-    def _own(self, facts: pl.DataFrame, found, wide: np.ndarray | None, labelled: np.ndarray) -> tuple[pl.DataFrame, pl.DataFrame]:
-        "The labelled rows, and what was said of them before."
+    def _own(self, facts: pl.DataFrame, found, wide: np.ndarray | None, labelled: np.ndarray, mute: np.ndarray) -> tuple[pl.DataFrame, pl.DataFrame]:
+        "The labelled rows, and what was said of rows before it was corrected or taken back."
         kind = pl.Float64 if self.contract.task == "regression" else pl.Int16
-        own = facts.filter("_known").select(pl.col("_time").alias("time"), "day", pl.col("version").cast(pl.Categorical), "score", pl.col("_actual").cast(kind).alias("actual"),
-                                            loss=pl.col("_loss"), arrived=pl.Series(found.arrived[labelled]).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
-        if wide is not None: own = own.with_columns(probabilities=pl.Series(wide[labelled], dtype=pl.Array(pl.Float64, wide.shape[1])).cast(pl.List(pl.Float64)))
-        row, said, at, until = found.before
-        here = labelled[row] & ~np.isnan(said)
-        place = np.cumsum(labelled)[row[here]] - 1
         utc = lambda micros: pl.Series(micros, dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-        return own, pl.DataFrame({"place": pl.Series(place, dtype=pl.Int64), "actual": pl.Series(said[here]).cast(kind), "arrived": utc(at[here]), "until": utc(until[here])})
+        def of(rows: pl.DataFrame, chances: np.ndarray | None, actual: np.ndarray, loss: np.ndarray, arrived: np.ndarray) -> pl.DataFrame:
+            made = rows.select(pl.col("_time").alias("time"), "day", pl.col("version").cast(pl.Categorical), "score", actual=pl.Series(actual, dtype=pl.Float64).cast(kind), loss=pl.Series(loss, dtype=pl.Float64), arrived=utc(arrived))
+            return made if chances is None else made.with_columns(probabilities=pl.Series(chances, dtype=pl.Array(pl.Float64, chances.shape[1])).cast(pl.List(pl.Float64)))
+        row, said, at, until = _story(found, mute)
+        chances, once = None if wide is None else wide[row], facts[row]
+        before = of(once, chances, said, losses(self.contract.task, once["score"].fill_null(np.nan).to_numpy(), said, chances), at)
+        place = pl.Series(np.where(labelled[row], np.cumsum(labelled)[row] - 1, -1), dtype=pl.Int64)
+        return (of(facts.filter("_known"), None if wide is None else wide[labelled], facts["_actual"].to_numpy()[labelled], facts["_loss"].to_numpy()[labelled], found.arrived[labelled]),
+                before.with_columns(until=utc(until), place=pl.when(place >= 0).then(place)))
 
     def _sample(self, rows: pl.DataFrame, found, labelled: np.ndarray) -> pl.DataFrame:
         "Rows that the hash of their id picks: of the labelled ones and of the others as many as the sample may hold."
         order = about(rows["request_id"], rows["row"])
         some = order <= np.where(labelled, self.beyond[True], self.beyond[False])
         return picked(rows.with_columns(_order=order, _known=labelled, _actual=found.actual).filter(some), self.most)
+
+def _story(found, mute: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    "Labels that held for a time: row, what was said, since when and until when; of one row one after the other. Rows without an answer have none."
+    row, said, at, until = found.before
+    order = np.lexsort((at, row))
+    row, said, at, until = row[order], said[order], at[order], until[order]
+    if len(row): until[:-1] = np.where(row[1:] == row[:-1], np.minimum(until[:-1], at[1:]), until[:-1])
+    fit = ~np.isnan(said) & ~mute[row] & (until > at)
+    return row[fit], said[fit], at[fit], until[fit]
 
 def picked(
     rows: pl.DataFrame,  # with `_order` and `_known`

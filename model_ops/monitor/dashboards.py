@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 from ..errors import PreflightError
 from ..files import digest_json
-from .alerts import job
+from .alerts import Words, job
 from ..serve.exposition import PREFIX
 from ..settings import Settings
 
@@ -113,7 +113,8 @@ def _uid(model: str) -> str:
 
 def _narrowed(query: str, job: str) -> str:
     "PromQL about one job only."
-    return re.sub(rf"\b{PREFIX}\w+({{)?", lambda found: found[0].rstrip("{") + f"{{job={json.dumps(job, ensure_ascii=False)}" + (", " if found[1] else "}"), query)
+    words = Words(job)
+    return re.sub(rf"\b({PREFIX}\w+)({{)?", lambda found: words.of(found[1])[:-1] + (", " if found[2] else "}"), query)
 
 def _panel(panel: Panel, job: str):
     "One panel, by Grafana's library."

@@ -7,9 +7,10 @@ __all__ = ['HOUR', 'WEEK', 'LEAST', 'gaps']
 
 # %% ../../nbs/monitor/gaps.ipynb #1877cb06
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from statistics import median
+from zoneinfo import ZoneInfo
 
 # %% ../../nbs/monitor/gaps.ipynb #0385ae4f
 HOUR, WEEK = timedelta(hours=1), 168
@@ -18,23 +19,28 @@ LEAST = 10.0  # expected rows of a stretch that is called a gap
 def gaps(
     rows: Mapping[int, int],  # rows by hour, the hours counted from `since`
     since: datetime,          # start of the window
-    until: datetime,          # its end
+    until: datetime,          # its end, or now, where that comes earlier
+    zone: str = "",           # IANA name of the zone of the wall clock; empty for UTC
 ) -> list[tuple[datetime, datetime]]:
     "The gaps of a window, each with its start and its end."
     hours = ceil((until - since)/HOUR)
-    found, stretch = [], []
+    wall, found, stretch = [_wall(since + hour*HOUR, zone) for hour in range(hours)], [], []
+    by_wall = {wall[hour]: rows.get(hour, 0) for hour in reversed(range(hours))}
     for hour in range(hours + 1):
-        usual = 0.0 if hour == hours or rows.get(hour) else _usual(rows, hour, hours)
+        usual = 0.0 if hour == hours or rows.get(hour) else _usual(by_wall, wall[hour])*min(1.0, (until - since)/HOUR - hour)
         if usual: stretch.append(usual)
         else:
             if sum(stretch) >= LEAST: found.append((since + (hour - len(stretch))*HOUR, min(since + hour*HOUR, until)))
             stretch = []
     return found
 
-def _usual(rows: Mapping[int, int], hour: int, hours: int) -> float:
-    "Rows to be expected in an hour; 0 where its emptiness is explained, or nothing is known."
-    same = lambda steps: [rows.get(h, 0) for h in (hour + step for step in steps) if 0 <= h < hours]
+def _wall(at: datetime, zone: str) -> int:
+    "The hour of the wall clock, numbered without gaps; the second one of an hour that comes twice has the number of the first."
+    return int((at.astimezone(ZoneInfo(zone)) if zone else at).replace(tzinfo=UTC).timestamp()//3600)
+
+def _usual(rows: Mapping[int, int], hour: int) -> float:
+    "Rows to be expected in an hour of the wall clock; 0 where its emptiness is explained, or nothing is known."
+    same = lambda steps: [rows[hour + step] for step in steps if hour + step in rows]
     if 0 in same((-WEEK, WEEK)): return 0.0
-    around = same(range(-WEEK, WEEK + 1, 24))
-    around.remove(0)  # the hour itself
+    around = same(step for step in range(-WEEK, WEEK + 1, 24) if step)
     return float(median(around)) if around else 0.0

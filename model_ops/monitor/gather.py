@@ -7,7 +7,7 @@ __all__ = ['ORDER', 'UNITS', 'WHEN', 'LOGGED', 'OF_ROWS', 'MAY_LACK', 'length', 
 
 # %% ../../nbs/monitor/gather.ipynb #74dec08a
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -68,7 +68,7 @@ def _complete(days: pl.DataFrame, span: Span, expected: Expected) -> date:
     over = days.filter(after <= _wall(span.until, span.zone))
     waits = over.filter(after + timedelta(days=expected.within_days) > _wall(span.as_of, span.zone), pl.col("labelled") < pl.col("rows"))["day"].min()
     done = over.filter(pl.col("labelled") > 0, pl.lit(True) if waits is None else pl.col("day") < waits)["day"].max()
-    if not days.height: raise DataError(f"No prediction of the log has a time by the clock {span.clock!r}.", "event (the contract's time column, a date or datetime) or received (when the server was asked).", "Change clock in params/monitor.yaml.")
+    if not days.height: raise DataError("No prediction of the log has a time before the end that was told.", "New windows are laid by the contract's time column, a date or datetime.", "Send that column with each request.")
     if done is None: raise DataError("No day of the prediction log has its labels yet.", f"A day is complete when each of its predictions has one, or after {expected.within_days:g} days.", "Wait for labels, or lower labels.within_days in params/monitor.yaml.")
     return done + timedelta(days=1)
 
@@ -116,7 +116,7 @@ def both(
 ) -> tuple[pl.Series, pl.Series, int]:
     "Which new and which old rows stay, bool, and how many are in both."
     ids = [n for n in contract.named("id") if n in new.columns and n in old.columns and not new[n].null_count() and not old[n].null_count()]
-    if not ids and not contract.time: return pl.repeat(True, new.height, eager=True), pl.repeat(True, old.height, eager=True), 0
+    if not ids and not contract.time: raise DataError("Without a time column and without ids, nobody knows which rows of the log are among the old data.", "Merged with them, the same rows would stand there twice, and rows of the test window in train.", "Set policy.growing to false in params/monitor.yaml, or give the rows an id.")
     same = ids or [n for n in (contract.time, *contract.named("subject"), *contract.features) if n in new.columns]
     mine, theirs = prints(new, same), prints(old.with_columns(pl.col(n).cast(new.schema[n]) for n in same), same)
     known = mine.is_in(theirs.implode())
@@ -137,7 +137,7 @@ class Gathered:
 
 def gather(
     settings: Settings,            # of the workbook
-    until: Span | datetime | str,  # the rows' end, which is also what is known; of a span only until, as_of and clock count
+    until: Span | datetime | str,  # the rows' end, which is also what is known; of a span only until and as_of count
     policy,                        # lengths of the windows, growing, accept: `monitor.policy.Policy`
     *,
     contract: Contract,                    # of the model in charge
@@ -146,7 +146,7 @@ def gather(
     told: Callable[[str], None] | None = None,  # what is called with each sentence, such as print
 ) -> Gathered:
     "The log's rows merged with the old ones, broken days held back; `DataError` where that makes no windows."
-    span = until if isinstance(until, Span) else Span.of(1, until, "", until, contract=contract)
+    span = replace(until, clock="event" if contract.time else "received") if isinstance(until, Span) else Span.of(1, until, "", until, contract=contract)
     folder, reference = Path(settings.section("log")["folder"]), reference or Profile.load(settings.path("records/profile.json"))
     answered = _answered(folder, span)
     days = answered.group_by(pl.col(WHEN).dt.date().alias("day")).agg(rows=pl.len(), labelled=pl.col("actual").count()).collect().drop_nulls("day")

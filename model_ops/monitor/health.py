@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Conclusion', 'CONCLUSIONS', 'Because', 'EXPECTED', 'Stretch', 'Served', 'Daily', 'Broken', 'Training', 'Health',
-           'Worse', 'worse_of', 'Concluded', 'conclude', 'training_of', 'assess']
+           'Worse', 'worse_of', 'Concluded', 'conclude', 'training_of', 'way_back', 'assess']
 
 # %% ../../nbs/monitor/health.ipynb #68f8d670
 import json
@@ -23,8 +23,12 @@ from .again import Gap, Paired, gap, paired
 from .asof import spread
 from .cause import MANY, QUESTIONS, WEIGHT, Cause, Loss, beyond, causes, loss_of
 from .levels import Level, noted
+from ..errors import PackageError
 from .slices import Slice, slices
+from .trust import Doubt, choice, chosen, doubts, own, unused
 from ..records import Record
+from ..registry.ledger import Ledger
+from ..registry.store import Store
 
 # %% ../../nbs/monitor/health.ipynb #0e45a60b
 Conclusion = Literal["fine", "watch", "retrain", "roll back"]
@@ -61,7 +65,7 @@ class Daily(Part):
     day: str
     rows: int
     labelled: int
-    said: float | None     # mean score, or prediction, of the day's rows
+    said: float | None     # mean score, or prediction, of those with a label; of all where none has one
     actual: float | None   # share of positives, or mean, of those with a label
     loss: float | None     # log loss, or absolute error, of those with a label
 
@@ -130,7 +134,7 @@ class Worse:
     loss: Figure | None = None
     margin: float = 0.0
     since_when: str = "when it was made"      # what it is worse than
-    doubt: str = ""                           # why a loss that is seen is not sure
+    doubt: Doubt | None = None                # why a loss that is seen is not sure
 
 EXPECTED = "its scores let expect"
 
@@ -138,23 +142,28 @@ def worse_of(
     verdict: Verdict,
     loss: Loss,       # as `cause.loss_of` gives it
     maturity=None,    # a Maturity, or None
+    believed: bool = True,  # are the labels? else they are not looked at
 ) -> Worse:
     "Is the model surely worse?"
     model = verdict.model
     if model is None: return Worse()
-    seen = {n: (c.loss, c.margin, EXPECTED if c.compared_with == "estimate" else "when it was made") for n, c in model.metrics.items() if c.outcome == "worse" and model.judged_by == "labels"}
+    by_scores = next((Worse("scores", n, loss.mix[n], loss.margins[n]) for n in loss.surely("mix")), None)
+    if not believed: return by_scores or Worse()
+    partial = chosen(model, loss)
+    seen = {n: (c.loss, c.margin, EXPECTED if c.compared_with == "estimate" else "when it was made") for n, c in model.metrics.items() if c.outcome == "worse" and model.judged_by == "labels" and n not in partial}
     seen = {**{n: (loss.surprise[n], loss.margins[n], EXPECTED) for n in loss.surely("surprise")}, **seen}
     for n, (figure, margin, than) in seen.items():
         if figure.low > margin + _bias(n, model, maturity): return Worse("labels", n, figure, margin, than)
-    if seen: return Worse(doubt=f"The labels show a loss in {words.listed([words.metric(n) for n in seen])}, but those that are still to come may change it.")
+    if seen: return Worse(doubt=Doubt(f"The labels show a loss in {words.listed([words.metric(n) for n in seen])}, but those that are still to come may change it.", "Wait for the labels, then report again.", "not enough data"))
     if model.judged_by == "labels" and model.outcome == "holds": return Worse()
-    return next((Worse("scores", n, loss.mix[n], loss.margins[n]) for n in loss.surely("mix")), Worse())
+    return by_scores or Worse(doubt=choice(partial) if partial else None)
 
 def _bias(name: str, model, maturity) -> float:
     "What labels that are still to come may change in a loss, at most."
     newest = maturity.newest if maturity is not None and maturity.metric == name else None
     bias = newest.bias if newest is not None and newest.bias is not None else 0.0
-    return bias/model.metrics[name].reference if name in words.SHARES else bias
+    then = model.metrics.get(name)
+    return bias/then.reference if name in words.SHARES and then and then.reference else bias
 
 # %% ../../nbs/monitor/health.ipynb #dca36cb5
 @dataclass(frozen=True)
@@ -174,23 +183,26 @@ def conclude(
     gap: Gap,
     paired: Paired,
     maturity=None,            # a Maturity, or None
-    predecessor: str = "",    # the version that was in charge before; empty where there is none
+    back: str = "",           # the version that a rollback would put in charge; empty where there is none
+    doubted: Sequence[Doubt] = (),  # why labels do not decide
 ) -> Concluded:
     "The first rule that applies."
     cause = {c.name: c for c in found}
-    matters = [*_grave(cause, verdict, worse, gap, paired, predecessor), *_open(cause, verdict, worse, levels, maturity)]
+    matters = [*_grave(cause, verdict, worse, gap, paired, back), *_open(cause, verdict, worse, levels, maturity, doubted)]
     if not matters: return Concluded("fine", "nothing", verdict.summary, verdict.todo if verdict.model and verdict.model.judged_by == "estimate" else "Nothing needs to be done.")
     first, *rest = matters
-    return Concluded(*first, notes=tuple(dict.fromkeys(reason for _, because, reason, _ in rest if because != first[1])))
+    return Concluded(*first, notes=tuple(dict.fromkeys(reason for _, _, reason, _ in rest if reason != first[2])))
 
-def _grave(cause: dict[str, Cause], verdict: Verdict, worse: Worse, gap: Gap, paired: Paired, predecessor: str):
+def _grave(cause: dict[str, Cause], verdict: Verdict, worse: Worse, gap: Gap, paired: Paired, back: str):
     "What asks for another version."
     broken = cause["data quality"].verdict == "likely"
-    if gap.found: yield ("roll back" if predecessor else "watch", "other answers than its package", cause["code or configuration"].evidence[0],
-                         (f"Put version {predecessor} back in charge (model-ops rollback), then" if predecessor else "Stop relying on the answers, and") + " find what answers otherwise: the server's libraries, the way a column is filled, the package that it holds.")
+    if gap.found: yield ("roll back" if back else "watch", "other answers than its package", cause["code or configuration"].evidence[0],
+                         (f"Put version {back} back in charge (model-ops rollback {back}), then" if back else "Stop relying on the answers, and") + " find what answers otherwise: the server's libraries, the way a column is filled, the package that it holds.")
     if paired.worse:
         n = next(n for n, f in paired.loss.items() if f.low > paired.margin[n])
-        yield "roll back", "worse than its predecessor", f"Version {paired.version} is worse than version {paired.predecessor} on the same {paired.rows:,} rows: {words.metric(n)} by {words.span(paired.loss[n])}.", f"Put version {paired.predecessor} back in charge: model-ops rollback. Then find out why the gates let version {paired.version} pass."
+        lost = f"Version {paired.version} is worse than version {paired.predecessor} on the same {paired.rows:,} rows: {words.metric(n)} by {words.span(paired.loss[n])}."
+        if back == paired.predecessor: yield "roll back", "worse than its predecessor", lost, f"Put version {back} back in charge: model-ops rollback {back}. Then find out why the gates let version {paired.version} pass."
+        else: yield "watch", "worse than its predecessor", lost, f"Version {paired.predecessor} was taken out, or is not kept: see why (model-ops history). If that is settled, put it back in charge: model-ops rollback {paired.predecessor}; else stop relying on the answers, and train anew: model-ops retrain."
     if worse.by and not broken:
         why = next((c for c in (cause["change of the world"], cause["drift that matters"]) if c.verdict == "likely"), None) or next((c for c in (cause["change of the world"], cause["drift that matters"]) if c.verdict == "possible"), None)
         blame = f" The {'probable' if why.verdict == 'likely' else 'possible'} cause is {'a change of the world: labels come otherwise than the scores say' if why.name == 'change of the world' else 'drift that matters to the model'}{f', since {why.since}' if why.since else ''}." if why else ""
@@ -202,20 +214,20 @@ def _lost(worse: Worse) -> str:
     most = f"{100*worse.margin:g} %" if worse.metric in words.SHARES else f"{worse.margin:g}"
     return f"It does worse than it may{', by its scores' if worse.by == 'scores' else ''}: the {words.metric(worse.metric)} is worse by {x} ({low} to {high}) than {worse.since_when}; up to {most} would not matter."
 
-def _open(cause: dict[str, Cause], verdict: Verdict, worse: Worse, levels: Sequence[Level], maturity):
+def _open(cause: dict[str, Cause], verdict: Verdict, worse: Worse, levels: Sequence[Level], maturity, doubted: Sequence[Doubt]):
     "What asks to be watched."
     model = verdict.model
     if (c := cause["data quality"]).verdict == "likely": yield "watch", "data quality", f"The data are broken{f' since {c.since}' if c.since else ''}: {c.evidence[0]}{' The model does worse, too.' if worse.by else ''}", "Mend the source first. A model that is trained on broken rows stays bad when the source is well again."
     if (c := cause["code or configuration"]).verdict == "likely": yield "watch", "other answers than its package", c.evidence[0], "Find what answers: compare the server's package with the ledger (model-ops status)."
     for l in levels:
         if l.met is False: yield "watch", "service levels", l.sentence, _CURES[l.name]
+    for doubt in (*doubted, *filter(None, [worse.doubt])): yield "watch", doubt.because, doubt.sentence, doubt.todo
     if maturity is not None and maturity.missing: yield "watch", "labels missing", maturity.summary, f"Ask where labels come from what happened{f' on {maturity.since}' if maturity.since else ''}. Until they come, the model is judged by its scores."
-    if worse.doubt: yield "watch", "not enough data", worse.doubt, "Wait for the labels, then report again."
     if model is None: yield "watch", "not enough data", "The package keeps no scores of its validation window, so nothing can be said of the model.", "Train it with scores: the step train writes them (scores=…)."
     elif model.outcome == "not enough data": yield "watch", "not enough data", verdict.summary, verdict.todo
     elif model.judged_by == "estimate" and model.predictions is not None and model.predictions.outcome == "drifted": yield "watch", "changed predictions", f"The predictions have changed: {words.percent(model.predictions.effect)} of them would have to be others; whether they are still right, only labels can show.", verdict.todo
 
-_CURES = {"errors": "See who was refused and why: model-ops log errors.", "p99_ms": "See what requests waited for: model-ops log slow.", "lag_s": "Look after the log's leader: model-ops log status, and the disk.",
+_CURES = {"errors": "See who was refused and why: model-ops log --errors.", "p99_ms": "See what requests waited for: model-ops log --slow 20.", "lag_s": "Look after the log's leader: see what it says when asked to (model-ops log --settle), and the disk.",
           "quiet_hours": "Ask the clients whether they stopped asking, and look at the way between.", "violations": "Look at the rows that break the contract; mend the source, or let prepare learn the rule anew."}
 
 # %% ../../nbs/monitor/health.ipynb #159553f7
@@ -241,6 +253,24 @@ def _seconds(root, digest: str) -> float | None:
     except (OSError, ValueError): return None
     return next((float(e["seconds"]) for e in reversed(lines) if e.get("event") == "finished"), None)
 
+# %% ../../nbs/monitor/health.ipynb #1f2e509f
+def way_back(
+    logged,         # a monitor.logged.Logged
+    settings=None,  # of the workbook; None: there is no ledger to ask
+) -> str:
+    "The version that a rollback would put in charge, as the log or the ledger names it; empty where there is none."
+    before = logged.previous
+    if settings is None: return before.version if before else ""
+    ledger = Ledger(settings.ledger_url)
+    entries = ledger.entries()
+    if not entries or entries[-1].champion != logged.served.digest: return ""
+    out = lambda digest: (said := ledger.said(digest)) is not None and said.kind != "approve"
+    found = next((e.champion for e in reversed(entries) if e.champion not in (None, logged.served.digest) and not out(e.champion)), None)
+    if found is None: return ""
+    try: Store(settings.store).get(found)
+    except PackageError: return ""
+    return str(ledger.version(found) or "")
+
 # %% ../../nbs/monitor/health.ipynb #f3252146
 def assess(
     logged,                    # a monitor.logged.Logged
@@ -259,19 +289,20 @@ def assess(
     now, served, loss, same = now or datetime.now(UTC), logged.served, loss_of(logged, harm), gap(logged, score=score)
     pair = paired(logged, loss.margins, tests=QUESTIONS, score=score, seed=seed)
     found = causes(logged, verdict, levels, loss=loss, gap=same, paired=pair, refused=noted(logged, settings) if settings else None)
-    worse = worse_of(verdict, loss, maturity)
-    end = conclude(verdict, found, worse, levels, same, pair, maturity, logged.previous.version if logged.previous else "")
+    doubted, back = doubts(logged), way_back(logged, settings)
+    worse = worse_of(verdict, loss, maturity, believed=not doubted)
+    end = conclude(verdict, found, worse, levels, same, pair, maturity, back, [*doubted, *filter(None, [unused(verdict.model, loss)])])
     health = Health(conclusion=end.conclusion, because=end.because, reason=end.reason, todo=end.todo, badge=end.conclusion, at=_iso(now), since=_since(end, found), served=served.version, package=served.digest,
-                    summary=_summary(end, served.version, logged.previous), window=_stretch(logged), versions=_versions(logged), causes=found, levels=list(levels), verdict=verdict,
+                    summary=_summary(end, served.version, back), window=_stretch(logged), versions=_versions(logged), causes=found, levels=list(levels), verdict=verdict,
                     maturity=None if maturity is None else maturity.model_dump(mode="json"), days=_daily(logged.days), slices=slices(logged.slices), gap=same, paired=pair, violations=_violations(logged), beyond=_beyond(logged),
-                    training=training_of(served.manifest, logged.span.until, settings.root if settings else None), notes=list(end.notes))
+                    training=training_of(served.manifest, logged.span.until, settings.root if settings else None), notes=[*end.notes, *logged.notes])
     return health.model_copy(update=dict(metrics=_flat(health, worse)))
 
 _CALLS = {"fine": "Version {0} does its job.", "watch": "Keep an eye on version {0}.", "retrain": "Train version {0} anew.", "roll back": "Go back from version {0} to version {1}."}
 
-def _summary(end: Concluded, version: str, previous) -> str:
+def _summary(end: Concluded, version: str, back: str) -> str:
     "The call, and why."
-    return f"{_CALLS[end.conclusion].format(version, previous.version if previous else '')} {end.reason}"
+    return f"{_CALLS[end.conclusion].format(version, back)} {end.reason}"
 
 def _since(end: Concluded, found: Sequence[Cause]) -> str | None:
     "When the trouble began, as the cause that the conclusion rests on says."
@@ -288,7 +319,7 @@ def _stretch(logged) -> Stretch:
 
 def _beyond(logged) -> Figure | None:
     "What a labelled row of the version in charge loses beyond what its own score promises; the interval is by runs of days, as that of `asof`."
-    task, rows = logged.served.contract.task, logged.labelled_rows.filter(pl.col("version") == logged.served.version)
+    task, rows = logged.served.contract.task, own(logged)
     if task == "regression" or rows.is_empty(): return None
     rows = rows.gather_every(max(1, rows.height//MANY))
     by_day = rows.select("day", over=pl.Series(beyond(rows, task))).group_by("day").agg(n=pl.len().cast(pl.Float64), loss=pl.col("over").sum(), square=pl.col("over").pow(2).sum()).sort("day")
@@ -298,13 +329,13 @@ def _beyond(logged) -> Figure | None:
 
 def _versions(logged) -> list[Served]:
     of = lambda moment: None if moment is None else _iso(moment)
-    return [Served(version=v["version"], package=v["package"] or "", rows=v["rows"], labelled=v["labelled"], first=of(v["first"]), last=of(v["last"]), score_mean=six(v["score_mean"]), loss_mean=six(v["loss_mean"]),
+    return [Served(version=v["version"] or "", package=v["package"] or "", rows=v["rows"], labelled=v["labelled"], first=of(v["first"]), last=of(v["last"]), score_mean=six(v["score_mean"]), loss_mean=six(v["loss_mean"]),
                    in_charge=v["package"] == logged.served.digest) for v in logged.versions.iter_rows(named=True)]
 
 def _daily(days: pl.DataFrame) -> list[Daily]:
     mean = lambda what, by: (pl.when(pl.col(what).is_not_null()).then(pl.col(what)*pl.col(by)).sum()/pl.when(pl.col(what).is_not_null()).then(pl.col(by)).sum()).alias(what)
-    found = days.group_by("day").agg(pl.col("rows").sum(), pl.col("labelled").sum(), mean("score_mean", "rows"), mean("mean_actual", "labelled"), mean("loss_mean", "labelled")).sort("day")
-    return [Daily(day=f"{d['day']:%Y-%m-%d}", rows=d["rows"], labelled=d["labelled"], said=six(d["score_mean"]), actual=six(d["mean_actual"]), loss=six(d["loss_mean"])) for d in found.iter_rows(named=True)]
+    found = days.group_by("day").agg(pl.col("rows").sum(), pl.col("labelled").sum(), mean("score_mean", "rows"), mean("said_mean", "labelled"), mean("mean_actual", "labelled"), mean("loss_mean", "labelled")).sort("day")
+    return [Daily(day=f"{d['day']:%Y-%m-%d}", rows=d["rows"], labelled=d["labelled"], said=six(d["said_mean"] if d["labelled"] else d["score_mean"]), actual=six(d["mean_actual"]), loss=six(d["loss_mean"])) for d in found.iter_rows(named=True)]
 
 def _violations(logged) -> list[Broken]:
     shown = lambda v: "missing" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)

@@ -8,8 +8,8 @@ __all__ = ['Served', 'Broken', 'Logged', 'in_charge', 'read', 'as_known', 'resco
 # %% ../../nbs/monitor/logged.ipynb #4dd4e1b4
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ from ..predictions.delta import TIME
 from ..registry.ledger import Ledger
 from ..registry.store import Store
 from ..settings import Settings
-from .condense import SLICES, About, Part, losses, picked
+from .condense import SLICES, About, Part, picked
 from .decode import Decoder, typed
 from .gaps import gaps
 from .joined import Labels
@@ -39,7 +39,7 @@ class Served:
     version: str     # as the log names it
     number: int      # in the ledger; 0 where it does not know the package
     digest: str      # of the package
-    since: datetime | None  # when it was put in charge; None where the ledger does not say
+    since: datetime | None  # when it was put in charge; None where the ledger does not say, or says a moment after the window
     folder: Path     # its verified package in the store
     contract: Contract
     manifest: Manifest
@@ -65,21 +65,24 @@ class Logged:
     previous: Served | None  # in charge before, where its package is in the store
     versions: pl.DataFrame   # a line a version: version, package, contract, known (to the ledger), rows, labelled, first, last, score_mean, loss_mean, hits
     reference: Profile       # of the package in charge
-    profile: Profile         # inputs of all rows, counted like it
+    profile: Profile         # inputs, counted like it, of all rows whose own contract has the columns of the version in charge
     validation: Scores       # of the package in charge
     scores: Scores           # of the rows that it answered
     labelled: Scores | None  # of those whose labels have come
-    violations: list[Broken]
-    days: pl.DataFrame       # a line a day and version: day, version, rows, requests, labelled, mean_actual, score_mean, loss_mean, hits, p50_ms, p95_ms, p99_ms, slowest_ms
+    violations: list[Broken] # of the same rows
+    days: pl.DataFrame       # a line a day and version: day, version, rows, requests, labelled, mean_actual, score_mean, said_mean (mean score of labelled rows), loss_mean, hits, p50_ms, p95_ms, p99_ms, slowest_ms
     latency: dict[str, float]  # of requests, exact: p50, p95, p99, p999, max, in ms; empty where none was logged
-    delays: pl.DataFrame     # day, delay_days, labels: first labels by the day of the prediction and whole days until they arrived
+    delays: pl.DataFrame     # day, delay_days, labels: by the day of the prediction and whole days until its first label arrived; unfit ones are none
     labels: dict[str, int]   # new, same, corrected, unknown, early, late, unfit
     gaps: list[tuple[datetime, datetime]]  # stretches without traffic that the days around do not explain
     skew: dict[str, float]   # rows whose event lies after their receiving, and hours of the greatest; only where the clock is received
-    sample: pl.DataFrame     # evenly spread rows, labelled ones first: inputs, typed; request_id, row, version, package, event_time, received_time, score, label, probabilities, actual
+    sample: pl.DataFrame     # evenly spread rows, labelled ones first: request_id, row, version, package, event_time, received_time, score, label, probabilities, actual; inputs: a struct of typed columns
     slices: pl.DataFrame     # column, value, day, rows, labelled, loss_sum, loss_squares, hits: rows of the version in charge
     labelled_rows: pl.DataFrame  # of all versions: time, day, version, score (probabilities), actual (code or number), loss, arrived: since when the label holds
-    earlier: pl.DataFrame    # what was said of them before it was corrected: place (a row of labelled_rows), actual, arrived, until (when the next one came)
+    earlier: pl.DataFrame    # labels that were corrected: the columns of labelled_rows, until (when the next one came), place (its row of labelled_rows)
+    unfit_example: str = ""  # one of the labels that the contract does not know
+    withdrawn: pl.DataFrame = field(default_factory=pl.DataFrame)  # like earlier, of rows that have no label any more, for an unfit one came; place is null
+    notes: tuple[str, ...] = ()  # what a reader should know of how the window was read
 
 # %% ../../nbs/monitor/logged.ipynb #4aec4605
 def _charged(ledger: Ledger) -> list[tuple[str, datetime]]:
@@ -105,19 +108,28 @@ def _served(
 def in_charge(
     settings: Settings,
     answered: pl.DataFrame,  # package, version, last: who answered in the window, and when last
-) -> tuple[Served, Served | None]:
-    "The version in charge, and the one before it where its package is in the store."
+    until: datetime,         # the end of the window
+) -> tuple[Served, Served | None, str]:
+    "The version in charge, the one before it where its package is in the store, and a note, where there is one to make."
     ledger = Ledger(settings.ledger_url)
     charged = _charged(ledger)
     by_package = {package: version for package, version in answered.sort("last").select("package", "version").iter_rows() if package}
     if not charged and not by_package: raise DataError("Nobody was ever in charge, so there is nothing to watch.", todo="Promote a model (model-ops run) and serve it (model-ops serve).")
-    digest = charged[-1][0] if charged and (charged[-1][0] in by_package or not by_package) else next(reversed(by_package))
-    place = max((i for i, (d, _) in enumerate(charged) if d == digest), default=None)
-    before = next((charged[i] for i in range(place - 1, -1, -1) if charged[i][0] != digest), None) if place else None
-    served = _served(settings, ledger, digest, by_package.get(digest, ""), charged[place][1] if place is not None else None)
-    try: previous = before and _served(settings, ledger, before[0], by_package.get(before[0], ""), before[1])
-    except PackageError: previous = None
-    return served, previous
+    then = [(digest, at) for digest, at in charged if at < until]
+    champion = (then or charged)[-1][0] if charged else ""
+    digest = champion if not by_package or then and champion in by_package else next(reversed(by_package))
+    since = lambda at: at if at < until else None
+    def served(digest: str) -> tuple[Served, Served | None]:
+        turns = then if any(d == digest for d, _ in then) else charged
+        place = max((i for i, (d, _) in enumerate(turns) if d == digest), default=None)
+        before = next((turns[i] for i in range(place - 1, -1, -1) if turns[i][0] != digest), None) if place else None
+        now = _served(settings, ledger, digest, by_package.get(digest, ""), since(turns[place][1]) if place is not None else None)
+        try: return now, before and _served(settings, ledger, before[0], by_package.get(before[0], ""), since(before[1]))
+        except PackageError: return now, None
+    try: return *served(digest), ""
+    except PackageError as e:
+        if digest == champion or not champion: raise
+        return *served(champion), f"Version {by_package.get(digest) or digest[:12]} answered last, and its package cannot be read ({e.wrong.rstrip('.')}); this is about the ledger's champion."
 
 # %% ../../nbs/monitor/logged.ipynb #bb59b4cf
 _ROWS, _THREADS = 50_000, 2
@@ -126,8 +138,8 @@ _NEEDED = ["event_time", "received_time", "request_id", "row", "version", "packa
 
 def _answered(rows: pl.LazyFrame, span: Span) -> pl.DataFrame:
     "Who answered in the window; null moments where rows have none."
-    within = pl.col(span.column).is_between(span.since, span.until, closed="left")
-    found = rows.group_by("package", "version", "contract").agg(rows=within.sum(), untimed=pl.col(span.column).is_null().sum(), last=pl.col(span.column).filter(within).max(), first_of_all=pl.col(span.column).min(), last_of_all=pl.col(span.column).max())
+    within = pl.col(span.column).is_between(span.since, span.end, closed="left")
+    found = rows.with_columns(pl.col("version").fill_null("")).group_by("package", "version", "contract").agg(rows=within.sum(), untimed=pl.col(span.column).is_null().sum(), last=pl.col(span.column).filter(within).max(), first_of_all=pl.col(span.column).min(), last_of_all=pl.col(span.column).max())
     with readable("log"): return found.collect(engine="streaming").sort("package", "version", "contract")
 
 def _reference(served: Served) -> tuple[Profile, Scores | None]:
@@ -142,7 +154,23 @@ def _nothing(answered: pl.DataFrame, span: Span, folder: Path) -> DataError:
     if not answered["rows"].len(): return DataError(f"The prediction log in {folder.name} is empty.", "The server writes it as it answers.", "Serve the model (model-ops serve), or look at [log] folder in settings.ini.")
     first, last = answered["first_of_all"].min(), answered["last_of_all"].max()
     if first is None: return DataError(f"No logged prediction has an {span.column.replace('_', ' ')}.", "The window goes by it.", "Send the contract's time column with each row, or write clock: received")
-    return DataError(f"There is no prediction from {span.since:%Y-%m-%d %H:%M} to {span.until:%Y-%m-%d %H:%M} UTC.", f"By its {span.column.replace('_', ' ')} the log reaches from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}.", "Take another window (days, until), or the other clock.")
+    if span.end <= span.since: return DataError(f"The window begins at {span.since:%Y-%m-%d %H:%M} UTC, and as of {span.as_of:%Y-%m-%d %H:%M} nothing of it was known.", "as_of lies within the window or after it.", "Leave as_of empty, or take an earlier window.")
+    return DataError(f"There is no prediction from {span.since:%Y-%m-%d %H:%M} to {span.end:%Y-%m-%d %H:%M} UTC.", f"By its {span.column.replace('_', ' ')} the log reaches from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}.", "Take another window (days, until), or the other clock.")
+
+def _lacking(folder: Path, contract: Contract, digests: Sequence[str]) -> list[str]:
+    "The contracts of the log that lack an input column of this one, or have another type of it."
+    described, needed = log.described(folder), {n: c.dtype for n, c in contract.columns.items() if c.role in ("feature", "group", "weight")}
+    fits = lambda other, dtype: other is not None and (other["dtype"] == dtype or (other["dtype"], dtype) == ("integer", "number"))
+    return [digest for digest in digests if digest not in (None, contract.digest) and (columns := described(digest)) and not all(fits(columns.get(n), dtype) for n, dtype in needed.items())]
+
+def _sound(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
+    "The same without answers that are none, and with the version as text throughout."
+    fit = pl.col("score").is_finite()
+    if contract.task == "multiclass":
+        said, k = pl.col("probabilities").list, len(contract.outputs)
+        fit = (fit & (said.len() == k) & (said.drop_nulls().list.len() == k) & said.sum().is_finite()).fill_null(False)
+        rows = rows.with_columns(probabilities=pl.when(fit).then("probabilities"))
+    return rows.with_columns(pl.col("version").fill_null(""), score=pl.when(fit).then("score"))
 
 def read(
     settings: Settings,
@@ -158,19 +186,25 @@ def read(
     rows = log.scan(folder)
     answered = _answered(rows, span)
     if not int(answered["rows"].sum() or 0): raise _nothing(answered, span, folder)
-    served, previous = in_charge(settings, answered.filter(pl.col("rows") > 0))
+    untimed = int(answered["untimed"].sum())
+    answered = answered.filter(pl.col("rows") > 0)
+    served, previous, note = in_charge(settings, answered, span.end)
+    lacking = _lacking(folder, served.contract, answered["contract"].unique().to_list())
+    if answered["contract"].is_in(lacking).fill_null(False).all():
+        raise DataError(f"No prediction of the window was logged under a contract that has the columns of version {served.version or served.digest[:12]}.", "All were answered by versions with other columns.", "Take a window in which it has answered.")
     reference, validation = _reference(served)
     stray = next((c for c in slices if c not in reference.columns), None)
     if stray is not None: raise ParameterError(f"slices: there is no column {stray!r}.", f"Columns: {', '.join(list(reference.columns)[:30])}.", nearest(stray, reference.columns), key="slices")
     labels = Labels(folder, span.as_of, served.contract)
-    about = About(span, served.contract, served.digest, reference, validation, labels, slices, sample, expected_error=Predictor.open(served.folder).expected_error if validation is not None and validation.predicted_loss else None)
-    window = rows.filter(pl.col(span.column).is_between(span.since, span.until, closed="left"))
-    if span.clock == "received": window = window.filter(pl.col("day").is_between(span.since.date(), span.until.date()))
+    about = About(span, served.contract, served.digest, reference, validation, labels, slices, sample, lacking=lacking, expected_error=Predictor.open(served.folder).expected_error if validation is not None and validation.predicted_loss else None)
+    window = rows.filter(pl.col(span.column).is_between(span.since, span.end, closed="left"))
+    if span.clock == "received": window = window.filter(pl.col("day").is_between(span.since.date(), span.end.date()))
     total = _Total(about, int(answered["rows"].sum()), told)
-    for part in _condensed(about, parts(window.select(_NEEDED), "log", _ROWS, total.all)): total.add(part)
-    strangers = labels.strangers(rows, span.since)
+    for part in _condensed(about, parts(_sound(window.select(_NEEDED), served.contract), "log", _ROWS, total.all)): total.add(part)
+    strangers = labels.strangers(log.scan(folder), span.since)
     known = {v.digest for v in Ledger(settings.ledger_url).versions()}
-    return total.logged(served, previous, int(answered["untimed"].sum()), strangers, known)
+    if note: total.notes.append(note)
+    return total.logged(served, previous, untimed, strangers, known)
 
 def _condensed(about: About, parts: Iterator[pl.DataFrame]) -> Iterator[Part]:
     "Each part condensed, two at a time, in the order of the log."
@@ -192,7 +226,8 @@ class _Total:
         self.frames: dict[str, list[pl.DataFrame]] = {name: [] for name in ("lines", "slices", "delays", "hours", "own", "before")}
         self.counts, self.skewed, self.broken = dict.fromkeys(("early", "late", "unfit", "ahead"), 0), 0.0, {}
         self.requests: dict[tuple[date, str], list[np.ndarray]] = {}
-        self.own = 0
+        self.own = self.apart = 0
+        self.notes: list[str] = []
 
     def add(self, part: Part) -> None:
         "One more part."
@@ -204,6 +239,7 @@ class _Total:
         for key, ms in part.requests.items(): self.requests.setdefault(key, []).append(ms)
         for name, n in part.counts.items(): self.counts[name] += n
         self.skewed, self.rows, self.own = max(self.skewed, part.skewed), self.rows + part.rows, self.own + part.own.height
+        self.apart += part.apart
         for violation, day in part.broken: self._broken(violation, day)
         self.sample = part.sample if self.sample is None else picked(pl.concat([self.sample, part.sample]), self.about.most)
         for known in (True, False):
@@ -229,14 +265,16 @@ class _Total:
         hours = dict(self._sum("hours").group_by("hour").agg(pl.col("rows").sum()).iter_rows())
         ms = np.concatenate([*requests.values(), np.empty(0, np.float32)])
         latency = dict(zip(("p50", "p95", "p99", "p999", "max"), np.quantile(ms, [0.5, 0.95, 0.99, 0.999, 1], method="higher").tolist(), strict=True)) if len(ms) else {}
-        ahead = self.counts.pop("ahead")
+        before = self._sum("before")
+        ahead, now = self.counts.pop("ahead"), max(span.now or datetime.now(UTC), lines["last"].max())
+        if self.apart: self.notes.append(f"{self.apart:,} of {self.rows:,} predictions were logged under a contract without some column of version {served.version}: profile and violations are without them.")
         skew = {} if span.clock != "received" or served.contract.time is None else {"rows": ahead, "hours": self.skewed}
         return Logged(span=span, rows=self.rows, untimed=untimed, served=served, previous=previous, versions=_versions(lines, known), reference=about.reference, profile=self.profile, validation=about.validation,
-            scores=self.scores, labelled=self.labelled, violations=[Broken(c, r, s, n, n/self.rows, day, example) for (c, r), (s, n, day, example) in sorted(self.broken.items(), key=lambda kv: -kv[1][1])],
+            scores=self.scores, labelled=self.labelled, violations=[Broken(c, r, s, n, n/(self.rows - self.apart), day, example) for (c, r), (s, n, day, example) in sorted(self.broken.items(), key=lambda kv: -kv[1][1])],
             days=_days(lines, requests, about.contract.task), latency=latency,
             delays=self._sum("delays").group_by("day", "delay_days").agg(pl.col("labels").sum()).sort("day", "delay_days"), labels={**about.labels.count(), **self.counts, "unknown": strangers},
-            gaps=gaps(hours, span.since, span.until), skew=skew, sample=self._sampled(),
-            slices=self._sum("slices").group_by("column", "value", "day").agg(pl.exclude("column", "value", "day").sum()).select(list(SLICES)).sort("column", "value", "day"), labelled_rows=self._sum("own"), earlier=self._sum("before"))
+            gaps=gaps(hours, span.since, min(span.end, now), span.zone), skew=skew, sample=self._sampled(), unfit_example=about.labels.example() if self.counts["unfit"] else "", notes=tuple(self.notes),
+            slices=self._sum("slices").group_by("column", "value", "day").agg(pl.exclude("column", "value", "day").sum()).select(list(SLICES)).sort("column", "value", "day"), labelled_rows=self._sum("own"), earlier=before.filter(pl.col("place").is_not_null()), withdrawn=before.filter(pl.col("place").is_null()))
 
     def _sampled(self) -> pl.DataFrame:
         "The sample, typed, in the order of time."
@@ -246,8 +284,8 @@ class _Total:
         if about.contract.task != "regression": actual = actual.replace_strict(list(range(len(about.contract.outputs))), about.contract.outputs, default=None, return_dtype=pl.String)
         kept = rows.select("request_id", "row", "version", "package", "event_time", "received_time", "score", "label", "probabilities", actual.alias("actual"))
         time = about.contract.time
-        own = [about._moments(rows.select(_time="event_time", day=pl.col("event_time").dt.date()), TIME).alias(time)] if time and time not in kept.columns else []
-        return pl.concat([inputs.select(n for n in inputs.columns if n not in kept.columns), kept.with_columns(own)], how="horizontal")
+        if time: inputs = inputs.with_columns(about._moments(rows.select(_time="event_time", day=pl.col("event_time").dt.date()), TIME).alias(time))
+        return kept.with_columns(inputs=inputs.to_struct())
 
 def _right(lines: pl.DataFrame) -> pl.Expr:
     "Right answers; none where there are no answers but numbers."
@@ -263,27 +301,21 @@ def _versions(lines: pl.DataFrame, known: set[str]) -> pl.DataFrame:
 
 def _days(lines: pl.DataFrame, requests: dict, task: str) -> pl.DataFrame:
     "A line a day and version."
-    found = lines.group_by("day", "version").agg(*(pl.col(c).sum() for c in ("rows", "requests", "labelled", "actual", "score", "scored", "loss", "hits")))
+    found = lines.group_by("day", "version").agg(*(pl.col(c).sum() for c in ("rows", "requests", "labelled", "actual", "score", "scored", "said", "loss", "hits")))
     names = ("p50_ms", "p95_ms", "p99_ms", "slowest_ms")
     late = pl.DataFrame([(*key, *np.quantile(ms, [0.5, 0.95, 0.99, 1], method="higher").tolist()) for key, ms in requests.items()], orient="row", schema={"day": pl.Date, "version": pl.String, **dict.fromkeys(names, pl.Float64)})
     mean = _MEAN("actual", "labelled") if task != "multiclass" else pl.lit(None, pl.Float64)
     return found.with_columns(hits=_right(lines)).join(late, on=["day", "version"], how="left", nulls_equal=True).select("day", "version", "rows", "requests", "labelled", mean.alias("mean_actual"), _MEAN("score", "scored").alias("score_mean"),
-        _MEAN("loss", "labelled").alias("loss_mean"), "hits", *names).sort("day", "version")
+        _MEAN("said", "labelled").alias("said_mean"), _MEAN("loss", "labelled").alias("loss_mean"), "hits", *names).sort("day", "version")
 
 # %% ../../nbs/monitor/logged.ipynb #f06f8888
 def as_known(
     logged: Logged,
     at: datetime,  # a moment before `as_of`
 ) -> pl.DataFrame:
-    "The labelled rows as they were known at a moment: rows whose label had not come are not among them, corrected ones have the label of then. Losses are those of that label."
-    rows = logged.labelled_rows.with_row_index("place")
-    before = logged.earlier.filter(pl.col("arrived") <= at, pl.col("until") > at).sort("arrived").unique("place", keep="last")
-    now = rows.filter(pl.col("arrived") <= at, ~pl.col("place").is_in(before["place"].implode()))
-    then = rows.drop("actual", "arrived", "loss").join(before.select(pl.col("place").cast(pl.UInt32), "actual", "arrived"), on="place")
-    if not then.height: return now.drop("place")
-    wide = np.array(then["probabilities"].to_list()) if "probabilities" in then.columns else None
-    then = then.with_columns(loss=losses(logged.validation.task if logged.validation else logged.served.contract.task, then["score"].to_numpy(), then["actual"].to_numpy().astype(float), wide))
-    return pl.concat([now, then.select(now.columns)]).sort("place").drop("place")
+    "The labelled rows as they were known at a moment, in the order of time: rows that were still to come, or whose label was, are not among them; corrected ones have the label of then, and its loss."
+    before = pl.concat([logged.earlier, logged.withdrawn]).filter(pl.col("until") > at).select(logged.labelled_rows.columns)
+    return pl.concat([logged.labelled_rows, before]).filter(pl.col("arrived") <= at, pl.col("time") < at).sort("time", maintain_order=True)
 
 # %% ../../nbs/monitor/logged.ipynb #9631b66b
 def rescored(
@@ -292,4 +324,4 @@ def rescored(
     rows: pl.DataFrame | None = None, # of the sample; all by default
 ) -> Prediction:
     "What a package says of rows of the sample."
-    return Predictor.open(folder).predict(logged.sample if rows is None else rows)
+    return Predictor.open(folder).predict((logged.sample if rows is None else rows)["inputs"].struct.unnest())

@@ -108,7 +108,8 @@ def _versions(h) -> Iterator[Markup]:
     p, g, t = h.paired, h.gap, h.training
     if p.loss: yield el("p", escape(f"Against version {p.predecessor}, on the same {p.rows:,} labelled rows of {words.counted(p.days, 'day')}: " + "; ".join(f"{words.metric(n)} {'worse' if f.value > 0 else 'better'} by {_apart(f)}" for n, f in p.loss.items()) + "."))
     elif p.obstacle: yield el("p", escape(f"No comparison with a predecessor: {p.obstacle}"), class_="muted")
-    yield el("p", escape(f"{g.rows:,} rows were scored again by the package: {f'{g.differing:,} differ from the log, by up to {number(g.largest)}' if g.differing else 'all agree with the log'}." if g.rows else f"Train/serve gap: not known. {g.obstacle}"))
+    far = f"by up to {number(g.largest)}" if g.largest else "which has no numbers there"
+    yield el("p", escape(f"{g.rows:,} rows were scored again by the package: {f'{g.differing:,} differ from the log, {far}' if g.differing else 'all agree with the log'}." if g.rows else f"Train/serve gap: not known. {g.obstacle}"))
     seen = " ".join(filter(None, [f"It was trained on {t.rows:,} rows" if t.rows else "", f"up to {t.ended}, {t.age_days:,.0f} days before the end of this window" if t.ended else "", f"in {t.seconds:,.0f} s" if t.seconds is not None else ""]))
     yield el("p", escape(" ".join(filter(None, [f"{seen}." if seen else "", t.note]))))
 

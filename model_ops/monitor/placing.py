@@ -28,7 +28,8 @@ def keep(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     there = {path: settings.path(path).exists() for path in KEPT}
-    for path in (p for p, exists in there.items() if exists): shutil.copyfile(settings.path(path), folder/path.replace("/", "_"))
+    for path in (p for p, exists in there.items() if exists):
+        with files.replacing(folder/path.replace("/", "_")) as temporary: shutil.copyfile(settings.path(path), temporary)
     files.write(folder/"kept.json", json.dumps(there))
 
 # %% ../../nbs/monitor/placing.ipynb #f524fed0
@@ -63,7 +64,8 @@ def put_back(
         else: continue
         done.append(path)
     if there["dvc.lock"]: done += _outputs(settings)
-    shutil.rmtree(folder)
+    (folder/"kept.json").unlink()  # the mark first: what is left of the copies after a kill says nothing
+    shutil.rmtree(folder, ignore_errors=True)
     return done
 
 def _outputs(settings: Settings) -> list[str]:

@@ -18,8 +18,8 @@ from ..html import badge, el, number, table
 from ..records import Record
 
 # %% ../../nbs/monitor/policy.ipynb #3581e3dd
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Length = Annotated[str, Field(pattern=r"^[1-9]\d{0,4}[dw]$")]  # days or weeks: "90d", "2w"
 
 class Policy(BaseModel):
@@ -41,7 +41,7 @@ class Policy(BaseModel):
     test: Length = "14d"
     current: Length = "7d"
     accept: tuple[str, ...] = ()      # days and columns in quarantine that a person has looked at and lets in: ["2026-03-08"]
-    growing: bool = False             # keep all older rows in the training window, instead of the last `train` of them
+    growing: bool = False             # keep all older rows in the training window, instead of the last `train` of them; needs a time column or ids
 
 class Costs(BaseModel):
     "The block `costs`: what a loss costs, and what a retraining costs, in one unit."
@@ -141,7 +141,7 @@ def _lost(name: str, change, beyond: Figure | None) -> tuple[Figure | None, floa
 
 def _won_back(past: list) -> tuple[float, str]:
     "Which share of what was promised retrainings have won; how that is known."
-    told = [(p.facts["gained"], p.facts["promised"]) for p in past if p.facts.get("promised") and p.facts.get("gained") is not None]
+    told = [(p.facts["gained"], p.facts["promised"]) for p in past if (p.facts.get("promised") or 0) > 0 and p.facts.get("gained") is not None]
     share = (1 + sum(min(1.0, max(0.0, gained/promised)) for gained, promised in told))/(1 + len(told))
     return six(share), f" Of what was promised, {counted(len(told), 'retraining')} won back {share:.0%} (one that wins everything is counted among them)." if told else ""
 
@@ -227,9 +227,10 @@ def triggers(
 FIRM = ("running", "data")  # what nobody overrules
 BROKEN = 0.5  # the share of new rows in quarantine that holds a retraining back
 
-def _held_by_health(health, past: list, in_charge: str):
+def _held_by_health(health, past: list, in_charge: str, oldest: datetime | None):
     "What the health record itself says against it."
     if in_charge and in_charge != health.package: yield "health", f"The health record is about another version than the one in charge now ({in_charge[:12]}). Look again first: model-ops monitor"
+    elif oldest and (until := datetime.fromisoformat(health.window.until)) < oldest: yield "health", f"The health record is about days before {until:%Y-%m-%d %H:%M} UTC, which is too long ago. Look again first: model-ops monitor"
     elif any(p.facts.get("health") == health.digest for p in past): yield "health", "A retraining has already answered this health record. Look again first: model-ops monitor"
     if health.conclusion == "roll back": yield "roll back", "The health record says: roll back. A new model comes after that: model-ops rollback"
     cause = health.cause("data quality")
@@ -264,16 +265,16 @@ def decide(
     quarantined: float = 0.0,    # the share of the new rows that is in quarantine
     obstacle: str = "",          # why the windows cannot be made; empty where they can
     busy: str = "",              # who is at it already, where the book does not say
+    oldest: datetime | None = None,  # a health record whose window ends before this moment is too old; None: it may be of any age
 ) -> Choice:
     "Whether to train anew, with all reasons; nothing is written."
-    now = now or datetime.now(UTC)
-    past = [p for p in book.retrainings() if p.counts]
+    now, running = now or datetime.now(UTC), book.running()
+    past = [p for p in book.retrainings() if p.counts and (p.ended or running and p.run == running.run)]  # one whose process is dead has not ended: it goes on, or is begun anew
     took = seconds if seconds is not None else next((p.facts["seconds"] for p in reversed(past) if p.facts.get("seconds")), None)
     value = worth(health.verdict.model, policy, costs, rows_a_day=rows_a_day, seconds=took, past=past, beyond=health.beyond)
     found = triggers(health, policy, value, past=past, now=now, who=who)
     fired = [t for t in found if t.fired]
-    running = book.running()
-    holds = [*_held_by_health(health, past, in_charge), *_held_by_rows(policy, rows_new, quarantined, obstacle), *_held_by_past(policy, past, now)]
+    holds = [*_held_by_health(health, past, in_charge, oldest), *_held_by_rows(policy, rows_new, quarantined, obstacle), *_held_by_past(policy, past, now)]
     if running or busy: holds.insert(0, ("running", busy or f"A retraining is under way since {running.began:%Y-%m-%d %H:%M} UTC."))
     if value.expected is not None and value.high < value.cost and fired and {t.name for t in fired} <= {"drift", "performance"}:
         holds.append(("value", f"Even generously estimated it would win {number(float(value.high))}, less than the {number(float(value.cost))} that it costs."))

@@ -9,13 +9,13 @@ __all__ = ['FOLDER', 'STRIDES', 'Retrained', 'whole_pipeline', 'retrain', 'give_
 import contextlib, fcntl, json, os, shutil, time, uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from .. import files
 from ..errors import ConflictError, DataError, LedgerError
 from ..html import badge, el, show
 from . import intake, placing
-from .book import Book
+from .book import Book, Retraining
 from .health import Health
 from .policy import Choice, decide
 from ..registry import apply, cycle
@@ -70,11 +70,11 @@ def _alone(settings: Settings):
 # %% ../../nbs/monitor/retrain.ipynb #20244be9
 def _choose(settings: Settings, health: Health, by: intake.Told, book: Book, now: datetime | None, **found) -> Choice:
     "The choice for a workbook."
-    head = Ledger(settings.ledger_url).champion()
+    head, now = Ledger(settings.ledger_url).champion(), now or datetime.now(UTC)
     if head is None: raise LedgerError("Nobody is in charge yet.", "A model is trained anew after it was in charge.", "Promote a first one: model-ops run")
     a_day = health.window.rows/health.window.days if health.window.days else None
     seconds = None if any(r.counts and r.facts.get("seconds") for r in book.retrainings()) else health.training.seconds
-    return decide(health, by.policy, by.costs, book=book, rows_a_day=a_day, seconds=seconds, now=now, in_charge=head.champion, **{"rows_new": None, **found})
+    return decide(health, by.policy, by.costs, book=book, rows_a_day=a_day, seconds=seconds, now=now, in_charge=head.champion, oldest=now - timedelta(hours=2*by.alerts.monitor_hours), **{"rows_new": None, **found})
 
 # %% ../../nbs/monitor/retrain.ipynb #74a0e68d
 STRIDES = ("place", "release", "put back")  # what a retraining that has begun may have to do next
@@ -86,10 +86,12 @@ class _Course:
     run: str                 # its id
     next: str                # one of STRIDES
     windows: dict            # name → [from, to)
+    in_charge: str           # digest of the package that it is to beat
     promised: float | None   # loss of a row that it was hoped to win back
     hour: float              # what an hour of computing costs
     fixed: float             # what a retraining costs besides
     seconds: float = 0.0     # spent on it so far
+    decision: str | None = None  # digest of the decision that its run has made
     failure: str = ""        # why it is put back
     notes: tuple[str, ...] = ()
 
@@ -133,17 +135,25 @@ def _go_on(course: _Course, release: Callable, run: Callable, book: Book, who: s
     "From wherever it is to the end; where the pipeline fails, everything is put back and the error is raised."
     if course.next == "place": course = _ran(course, run, book, who, now, told)
     if course.next == "put back": return _give_back(course, book, who, now)
-    began = time.monotonic()
-    told("Releasing what the gates decided.")
-    done = release(course.settings, who=who)
-    told("Writing the end into the book.")
-    return _end(course, done, course.seconds + time.monotonic() - began, book, who, now)
+    if not book.stride(course.run, f"The pipeline of the retraining {course.run} has run; what the gates decided is released now.", root=course.settings.root, who=who, now=now):
+        return _give_back(replace(course, failure="another machine took it for dead, and has ended it."), book, who, now, "cut off")
+    with pipeline.alone(course.settings.root, "model-ops retrain"):
+        if _decision(course.settings) == course.decision:
+            began = time.monotonic()
+            told("Releasing what the gates decided.")
+            done = release(course.settings, who=who)
+            told("Writing the end into the book.")
+            return _end(course, done, course.seconds + time.monotonic() - began, book, who, now)
+    told("Another decision lies where that of the retraining lay. Its pipeline runs again.")
+    return _go_on(course.at(next="place"), release, run, book, who, now, told)
 
 def _ran(course: _Course, run: Callable, book: Book, who: str, now: datetime | None, told: Callable) -> _Course:
     "The pipeline has run, and its decision waits for its release."
     began = time.monotonic()
     spent = lambda: course.seconds + time.monotonic() - began
-    try: _place_and_run(course, run, told)
+    try:
+        _place_and_run(course, run, told)
+        with pipeline.alone(course.settings.root, "model-ops retrain"): made = _decision(course.settings)
     except KeyboardInterrupt:
         told("Stopped. It goes on with: model-ops retrain (or is put back with: model-ops retrain --give-up).")
         raise
@@ -153,7 +163,7 @@ def _ran(course: _Course, run: Callable, book: Book, who: str, now: datetime | N
         try: told(_give_back(failed, book, who, now).sentence)
         except ConflictError as busy: told(f"It failed, and what it changed is put back by the next model-ops retrain: {busy}")
         raise
-    return course.at(next="release", seconds=spent())
+    return course.at(next="release", seconds=spent(), decision=made)
 
 # %% ../../nbs/monitor/retrain.ipynb #c3762065
 def _gained(settings: Settings, outcome: str) -> float | None:
@@ -179,7 +189,7 @@ def _end(course: _Course, done, seconds: float, book: Book, who: str, now: datet
     "The last line in the book; what was kept aside is not needed any more."
     outcome = _outcome(done)
     facts = {"run": course.run, "outcome": outcome, "version": done.version, "seconds": round(seconds, 1), "cost": round(course.fixed + course.hour*seconds/3600, 4),
-             "promised": course.promised, "gained": _gained(course.settings, outcome), "decision": _decision(course.settings), "summary": done.sentence}
+             "promised": course.promised, "gained": _gained(course.settings, outcome), "decision": course.decision, "summary": done.sentence}
     with contextlib.suppress(ConflictError): book.add("end", facts, key=f"end {course.run}", who=who, now=now)
     course.forget()
     return Retrained(outcome, done.sentence, None, done.version, round(seconds, 1), list(course.notes))
@@ -210,18 +220,25 @@ def retrain(
     "Choose, and train anew where the choice says so; a retraining that was cut off goes on first."
     settings = settings or Settings.load()
     book, who = Book(settings.ledger_url), who or apply.whoami(settings.root)
-    with _alone(settings) as busy:
+    seen = lambda: health or Health.load(settings.path("records", "health.json"))
+    with contextlib.nullcontext("") if check else _alone(settings) as busy:
         if not busy and (left := _left(settings)):
-            if check: return Retrained("not now", f"The retraining {left.run} was cut off; it goes on with: model-ops retrain. Its next stride: {left.next}.", None)
-            if done := _taken_up(left, release, run, book, who, now, told): return done
-        choice, found = _asked(settings, health or Health.load(settings.path("records", "health.json")), book, now, who if force else "", busy, check, told)
+            if not check:
+                if done := _taken_up(left, health, release, run, book, who, now, told): return done
+            elif not book.elsewhere(left.run): return Retrained("not now", f"The retraining {left.run} was cut off; it goes on with: model-ops retrain. Its next stride: {left.next}.", None)
+        choice, found = _asked(settings, seen(), book, now, who if force else "", busy, check, told)
         notes = found.sentences if found else []
         if not check: book.add("choice", choice, who=who, now=now)
         if check or not choice.retrain: return Retrained("not now", choice.summary, choice, notes=notes)
         return replace(_go_on(_begun(settings, choice, found, book, who, now), release, run, book, who, now, told), choice=choice)
 
-def _taken_up(left: _Course, release: Callable, run: Callable, book: Book, who: str, now: datetime | None, told: Callable) -> Retrained | None:
-    "A retraining that was cut off, brought to its end; None where it has one, and at most something was left to clear away."
+def _taken_up(left: _Course, health: Health | None, release: Callable, run: Callable, book: Book, who: str, now: datetime | None, told: Callable) -> Retrained | None:
+    "A retraining that was cut off, brought to its end; None where it has one, or the policy is asked anew, and at most something was left to put back."
+    told_of = next((r for r in book.retrainings() if r.run == left.run), None)
+    if told_of is None: return left.forget()  # it was killed before the book let it begin
+    if not told_of.outcome and left.next != "put back" and (why := _outlived(left, told_of, health, now)):
+        told(_give_back(replace(left, failure=why), book, who, now, "cut off").sentence)
+        return None
     if book.resume(left.run, root=left.settings.root, who=who, now=now):
         told(f"The retraining {left.run} was cut off; it goes on.")
         return _go_on(left, release, run, book, who, now, told)
@@ -242,21 +259,35 @@ def _asked(settings: Settings, health: Health, book: Book, now: datetime | None,
 def _begun(settings: Settings, choice: Choice, found, book: Book, who: str, now: datetime | None) -> _Course:
     "A retraining that the book has let begin, with its rows on the disk."
     value, costs, run = choice.value, intake.told(settings).costs, uuid.uuid4().hex[:8]
-    course = _Course(settings, run, "place", found.windows, value.per_row.value*value.share if value.per_row else None, costs.hour, costs.retrain, notes=tuple(found.sentences))
+    course = _Course(settings, run, "place", found.windows, Ledger(settings.ledger_url).champion().champion, value.per_row.value if value.per_row else None, costs.hour, costs.retrain, notes=tuple(found.sentences))
     shutil.rmtree(course.folder, ignore_errors=True)
     with files.replacing(course.folder/"rows.parquet") as temporary: found.frame.write_parquet(temporary)
-    book.begin(run, {"summary": f"A retraining began. {choice.reason}", "health": choice.health, "triggers": [t.name for t in choice.triggers if t.fired], "windows": found.windows, "rows": found.frame.height}, root=settings.root, who=who, now=now)
-    return course.at()
+    course = course.at()  # before the book's line: a start that no disk knows of would have to be taken for one that was lost
+    try: book.begin(run, {"summary": f"A retraining began. {choice.reason}", "health": choice.health, "triggers": [t.name for t in choice.triggers if t.fired], "windows": found.windows, "rows": found.frame.height}, root=settings.root, who=who, now=now)
+    except Exception:
+        course.forget()
+        raise
+    return course
+
+def _outlived(left: _Course, told_of: Retraining, health: Health | None, now: datetime | None) -> str:
+    "Why a retraining that was cut off is not gone on with, but decided anew; empty where it goes on."
+    ledger, age = Ledger(left.settings.ledger_url), (now or datetime.now(UTC)) - told_of.began
+    if left.decision and ledger.about(left.decision): return ""  # it was released: only the end is missing
+    if age > timedelta(days=max(1.0, intake.told(left.settings).policy.cooldown_days)): return f"it began {age/timedelta(days=1):.0f} days ago, and is decided anew."
+    if (head := ledger.champion()) is None or head.champion != left.in_charge: return "another version is in charge by now, and it is decided anew."
+    with contextlib.suppress(DataError):
+        if (health or Health.load(left.settings.path("records", "health.json"))).conclusion == "roll back": return "the newest health record says: roll back. It is decided anew."
+    return ""
 
 def give_up(
     settings: Settings | None = None,  # the workbook's; found by default
     *,
     who: str = "",                     # who gives it up
     now: datetime | None = None,       # UTC; the clock by default
-) -> str:
-    "Put back what a retraining that was cut off has changed, instead of going on; says what was done."
+) -> Retrained:
+    "Put back what a retraining that was cut off has changed, instead of going on; the outcome is \"given up\" or \"nothing to do\"."
     settings = settings or Settings.load()
     with _alone(settings) as busy:
         if busy: raise ConflictError(busy, "What is under way is not given up from here.", "Stop it first (Ctrl-C there).")
-        if not (left := _left(settings)): return "No retraining was cut off here."
-        return _give_back(left, Book(settings.ledger_url), who or apply.whoami(settings.root), now, "given up").sentence
+        if not (left := _left(settings)): return Retrained("nothing to do", "No retraining was cut off here.", None)
+        return _give_back(left, Book(settings.ledger_url), who or apply.whoami(settings.root), now, "given up")

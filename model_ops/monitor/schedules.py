@@ -7,10 +7,12 @@ __all__ = ['WHEN', 'times', 'calendar', 'github', 'place', 'cron']
 
 # %% ../../nbs/monitor/schedules.ipynb #bf2813a9
 import getpass, re, shlex, sys
+from collections.abc import Collection
 from importlib.resources import files as resources
 from pathlib import Path
 from .. import files as disk
 from ..errors import DataError, ParameterError, PreflightError
+from .routes import write_private
 from ..serve.docker import label
 from ..settings import Settings
 
@@ -78,15 +80,17 @@ def place(
     files: dict[str, str],  # path → text
     folder: str | Path,     # what is in it besides stays
     command: str,           # whose files they are, as they say: "github", "cron", "monitoring"
+    private: Collection[str] = (),  # paths whose owner alone may read them
 ) -> list[str]:
     "Write the files that are new or changed, and return their paths; `DataError`, and nothing written, where one was not made by this export."
     folder, sign = Path(folder), f"Made by `model-ops export {command}`"
     if folder.exists() and not folder.is_dir(): raise DataError(f"{folder} is a file.", "A folder, new or not.", "Name another one.")
     there = {path: (folder/path).read_text(encoding="utf-8", errors="replace") for path in files if (folder/path).exists()}
-    changed = [path for path in files if there.get(path) != files[path]]
+    open_to_others = lambda path: path in private and path in there and (folder/path).stat().st_mode & 0o077
+    changed = [path for path in files if there.get(path) != files[path] or open_to_others(path)]
     others = [path for path in changed if path in there and sign not in there[path] and sign not in there.get("README.md", "")]
     if others: raise DataError(f"{folder/others[0]} was not made by this export.", f"What is replaced says so: {sign}.", "Move it away, or export to another folder and compare.")
-    for path in changed: disk.write(folder/path, files[path])
+    for path in changed: (write_private if path in private else disk.write)(folder/path, files[path])
     return changed
 
 # %% ../../nbs/monitor/schedules.ipynb #4c3c05df

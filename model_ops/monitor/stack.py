@@ -6,7 +6,7 @@
 __all__ = ['prometheus', 'files', 'hurried', 'Stack', 'start']
 
 # %% ../../nbs/monitor/stack.ipynb #91b4bffa
-import atexit, fcntl, json, re, shutil, socket, subprocess, time
+import atexit, fcntl, json, os, re, shutil, signal, socket, subprocess, time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from markupsafe import Markup
 from .. import files as disk
 from ..errors import DataError, PreflightError
 from ..html import badge, el, show, table
-from . import alerts, incidents, routes, runbook
+from . import alerts, gauges, incidents, routes, runbook
 from .dashboards import dashboard
 from ..params import read_yaml
 from ..serve import process
@@ -67,11 +67,13 @@ Check, then start (Debian: `apt-get install prometheus prometheus-alertmanager`)
 
 - **Elsewhere.** The targets are this machine's. Where Prometheus runs on another one, write the server's address into `static_configs`, and Alertmanager's into `alerting`.
 {secrets}- **Monitoring's own results** (`model_ops_monitor_…`) are told by the server, which reads `monitor.json` beside the prediction log. Where no server runs, node_exporter tells
-  them: start it with `--collector.textfile.directory=FOLDER`, write `textfile = FOLDER` into `[monitor]` of settings.ini, and scrape it with the label `job: {job}`. Use one of the two.
+  them: start it with `--collector.textfile.directory=FOLDER`, write `textfile = FOLDER` into `[monitor]` of settings.ini, and scrape it as the job `{job}`. Use one of the two.
+  Several workbooks may share FOLDER: each has its own file there (`{textfile}`), and its series have the label `model`. Scrape node_exporter once as each model's job; rules and panels ask for job and model.
 - **Restarts.** The server's counters outlast its restarts, and Prometheus keeps what it has scraped: after a restart of either, `increase()` counts each request once.
 - **Open ports.** Neither program asks for a password: leave them on 127.0.0.1, or put a proxy that does in front of them.
 """
-_SECRETS = {"token": "- **Token.** Write the server's token into the file `token` beside `prometheus.yml`, readable by Prometheus alone (mode 0600).\n",
+_SECRETS = {"token": "- **Token.** The file `token` beside `prometheus.yml` holds a secret, and people make it: write the server's token into it, readable by Prometheus alone (`install -m 0600 -o prometheus TOKEN token`).\n",
+            "webhook": "- **Webhook.** `alertmanager.yml` holds the webhook's address, which for most chats is a secret: it is written for its owner alone (mode 0600). Let it belong to the user that runs Alertmanager, and keep it out of Git.\n",
             "ca": "- **Certificate.** Copy the certificate that signed the server's to `ca.pem`; take `tls_config` out where a public authority signed it.\n"}
 
 def files(
@@ -81,10 +83,10 @@ def files(
     "The folder that configures all three programs: path → text."
     params, config = read_yaml(settings.path("params/monitor.yaml")) if params is None else params, Serving.of(settings)
     url = url_of(config, config.port)
-    secrets = (_SECRETS["token"] if config.token.get_secret_value() else "") + (_SECRETS["ca"] if config.cert else "")
+    secrets = "".join(_SECRETS[name] for name, holds in (("token", config.token.get_secret_value()), ("webhook", routes.private(params)), ("ca", config.cert)) if holds) or "- **Secrets.** None of these files holds one.\n"
     return {"prometheus.yml": prometheus(config, url, job=alerts.job(settings)), "rules.yml": alerts.rules(settings, params), "rules_test.yml": incidents.tests(settings, params), "rules_days_test.yml": incidents.tests(settings, params, days=True),
             "alertmanager.yml": routes.config(settings, params), "dashboard.json": json.dumps(dashboard(settings), indent=1) + "\n", "runbook.md": runbook.runbook(settings, params),
-            "README.md": _README.format(model=settings.model, job=alerts.job(settings), url=url, secrets=secrets)}
+            "README.md": _README.format(model=settings.model, job=alerts.job(settings), url=url, secrets=secrets, textfile=gauges.textfile_name(settings.model))}
 
 # %% ../../nbs/monitor/stack.ipynb #372892d4
 _WAITS = {"for", "interval", "scrape_interval", "evaluation_interval", "group_wait", "group_interval"}
@@ -104,7 +106,7 @@ def _shorter(value, times: float):
     return {key: f"{max(1, round(seconds(told)/times))}s" if key in _WAITS else _shorter(told, times) for key, told in value.items()}
 
 # %% ../../nbs/monitor/stack.ipynb #822c4619
-_KEEPER = 'exec 3<&0; "$@" 3<&- & child=$!; { cat <&3 >/dev/null; kill $child; } 2>/dev/null & wait $child'
+_KEEPER = 'exec 3<&0; "$@" 3<&- & child=$!; trap : TERM; { cat <&3 >/dev/null; kill -TERM 0; } 2>/dev/null & wait $child; [ $? -ne 143 ] || wait $child; kill -KILL 0'
 
 def _program(
     name: str,  # "prometheus", "alertmanager"
@@ -219,12 +221,17 @@ class Stack:
         wide = [max(len(row[i]) for row in rows) for i in (0, 1)]
         return "\n".join(f"{what:{wide[0]}}  {where:{wide[1]}}  {how}{f' ({why})' if why else ''}" for what, where, how, why in rows)
 
-    def stop(self) -> None:
+    def stop(self,
+        patience: float = 30.0,  # seconds; who has not ended then is killed
+    ) -> None:
         "End both programs, and the server where it was started here; what Prometheus has kept stays in the folder."
         for program in self.programs.values(): program.stdin.close()
+        until = time.monotonic() + patience
         for program in self.programs.values():
-            try: program.wait(30)
-            except subprocess.TimeoutExpired: program.kill()
+            try: program.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                os.killpg(program.pid, signal.SIGKILL)  # the shell and what it keeps: one group, which lives until the shell is waited for
+                program.wait()
         if self.own: self.own.stop()
         if self.lock: self.lock.close()
         atexit.unregister(self.stop)
@@ -240,7 +247,7 @@ class Stack:
 def start(
     settings: Settings | None = None,  # the workbook's; found by default
     *,
-    server: process.Running | str | None = None,  # the one to watch, or its URL; by default the one that runs on the workbook's log, else one is started
+    server: process.Running | str | Callable[[], process.Running] | None = None,  # the one to watch, its URL, or what starts it; by default the one that runs on the workbook's log, else one is started
     webhook: str = "",           # a URL that alerts are sent to, instead of where params/monitor.yaml says
     params: dict | None = None,  # of the step monitor; by default what params/monitor.yaml says
     hurry: float = 1.0,          # how much shorter all waits of rules and routes are
@@ -250,15 +257,18 @@ def start(
 ) -> Stack:
     "Start Prometheus and Alertmanager on this machine; `PreflightError` says what is missing."
     settings = settings or Settings.load()
+    alerts.job(settings)  # a name that cannot be is told first
     programs, folder = {name: _program(name) for name in ("prometheus", "alertmanager")}, Path(folder or settings.path("scratch/monitoring"))
     ports = _free(prometheus_port, "prometheus_port"), _free(alertmanager_port, "alertmanager_port")
     folder.mkdir(parents=True, exist_ok=True)
     stack = Stack(*(f"http://127.0.0.1:{port}" for port in ports), "", folder, lock=_locked(folder))
     atexit.register(stack.stop)
     try:
+        if server is None:
+            found = running(Serving.of(settings).folder)
+            server = found["url"] if found else lambda: process.start(settings)
+        if callable(server): server = stack.own = server()
         config = server.config if isinstance(server, process.Running) else Serving.of(settings)
-        if server is None and (found := running(config.folder)): server = found["url"]
-        if server is None: server = stack.own = process.start(settings)
         stack.server = server if isinstance(server, str) else server.url
         _write(settings, stack, config, params, webhook, hurry)
         arguments = {"prometheus": ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=30d", f"--web.listen-address=127.0.0.1:{ports[0]}", "--web.cors.origin=none"],
@@ -277,8 +287,7 @@ def _write(settings: Settings, stack: Stack, config: Serving, params: dict | Non
     told = read_yaml(settings.path("params/monitor.yaml")) if params is None else params
     if webhook: told = {**told, "alerts": {**told.get("alerts", {}), "webhook": webhook}}
     made = {**files(settings, told), "prometheus.yml": prometheus(config, stack.server, job=alerts.job(settings), alertmanager=urlsplit(stack.alertmanager).netloc, every="1s")}
-    for name, text in made.items(): disk.write(stack.folder/name, hurried(text, hurry) if name in ("prometheus.yml", "rules.yml", "alertmanager.yml") else text)
-    if token := config.token.get_secret_value():
-        (stack.folder/"token").touch(mode=0o600)
-        (stack.folder/"token").write_text(token)
+    secret = routes.private(told)
+    for name, text in made.items(): (routes.write_private if name in secret else disk.write)(stack.folder/name, hurried(text, hurry) if name in ("prometheus.yml", "rules.yml", "alertmanager.yml") else text)
+    if token := config.token.get_secret_value(): routes.write_private(stack.folder/"token", token)
     if config.cert: shutil.copyfile(config.cert, stack.folder/"ca.pem")

@@ -23,14 +23,20 @@ class Span:
     "A window of the prediction log; all moments in UTC."
     since: datetime  # the first moment of it
     until: datetime  # the first moment after it
-    as_of: datetime  # what had arrived by then is known, nothing else
+    as_of: datetime  # labels that had arrived by then are known, no others
     clock: Clock
     zone: str = ""   # IANA name of the zone in which days begin; empty for UTC
+    now: datetime | None = None  # when it was asked for; None: not before its end
 
     @property
     def column(self) -> str:
         "The column of the log that the clock is."
         return f"{self.clock}_time"
+
+    @property
+    def end(self) -> datetime:
+        "The first moment that is not looked at: its end, or `as_of`, where that comes earlier."
+        return min(self.until, self.as_of)
 
     @property
     def days(self) -> float:
@@ -53,7 +59,7 @@ class Span:
         if clock == "event" and not (contract and contract.time): raise ParameterError("clock is 'event', and the contract has no time column.", "Predictions without a time are reported by when they were received.", "Write clock: received", key="clock")
         now = (now or datetime.now(UTC)).astimezone(UTC)
         end = _told("until", until, zone) or now
-        return cls(end - timedelta(days=days), end, _told("as_of", as_of, zone) or max(now, end), clock or ("event" if contract and contract.time else "received"), zone)
+        return cls(end - timedelta(days=days), end, _told("as_of", as_of, zone) or max(now, end), clock or ("event" if contract and contract.time else "received"), zone, now)
 
 def _told(key: str, value: str | datetime, zone: str) -> datetime | None:
     "A moment that was told; none where nothing was."

@@ -181,6 +181,7 @@ _MONITOR = f"{PREFIX}monitor_"
 
 def monitored(
     series: list,  # [name of MONITORED, {label: value}, number] each; what is none of these is left out
+    model: str,    # the registered model's name: a label of each
 ) -> list:
     "What monitoring found, as families of prometheus_client."
     found = {}
@@ -191,8 +192,8 @@ def monitored(
     families = []
     for name, (labels, says) in MONITORED.items():
         if name not in found: continue
-        families.append(family := GaugeMetricFamily(_MONITOR + name, says, labels=labels))
-        for key, value in found[name].items(): family.add_metric(key, value)
+        families.append(family := GaugeMetricFamily(_MONITOR + name, says, labels=("model", *labels)))
+        for key, value in found[name].items(): family.add_metric((model, *key), value)
     return families
 
 def of_monitor(
@@ -201,4 +202,4 @@ def of_monitor(
     "What the newest report of monitoring left there, as families of prometheus_client; none where there is none."
     try: left = orjson.loads((Path(folder)/"monitor.json").read_bytes())
     except (OSError, ValueError): return []
-    return monitored(left.get("series")) if isinstance(left, dict) else []
+    return monitored(left.get("series"), str(left.get("model", ""))) if isinstance(left, dict) else []

@@ -322,7 +322,7 @@ def _take(declares: Declared, space: dict, settings: Settings) -> Step:
         instead = stand_ins(declares, settings) if os.environ.get(SCRATCH) else {}
     else: shutil.rmtree(settings.root/"scratch"/f".{step}", ignore_errors=True)
     values = params.check(values, cell, f"{step}, parameters cell")
-    space.update(params.resolve(values))
+    space.update(values | params.resolve(params.of_run(values, cell)))
     taken = Step(step, settings, declares, how, values, own, instead)
     if by_hand: memory.put, memory.step = {k: space[k] for k in values}, taken
     return taken
@@ -346,7 +346,8 @@ def choose(
     values, memory = params.check(values, cell, step), _memory(step, settings.root, namespace)
     if (before := memory.step) is None:  # the parameters cell may not have run yet either
         memory.typed |= {k: memory.typed.get(k, namespace.get(k, p.default)) for k, p in cell.items()}
-        memory.put = {k: params.resolve(values.get(k, memory.typed[k])) for k in cell if k in values or k in memory.put}
+        put = {k: values.get(k, memory.typed[k]) for k in cell if k in values or k in memory.put}
+        memory.put = put | params.resolve(params.of_run(put, cell))
         namespace.update(memory.put)
     memory.chosen = {k: (v, memory.typed[k]) for k, v in values.items()}
     if before is None: return None

@@ -41,7 +41,8 @@ def plan(
         known = [p.stem for p in notebook.parent.glob("*.ipynb")]
         raise ParameterError(f"There is no step '{step}' (no {notebook.relative_to(settings.root)}).", nearest(step, known) or f"Known are {', '.join(sorted(known)) or 'none'}.", f"A new one is made by: model-ops add {step}.")
     file = f"params/{step}.yaml"
-    told = params.check({**params.read_yaml(settings.path(file)), **(told or {})}, params.read_cell(notebook), file)
+    cell = params.read_cell(notebook)
+    told = params.of_run(params.check({**params.read_yaml(settings.path(file)), **(told or {})}, cell, file), cell)
     for source in check.source_files(notebook, settings.root):
         if not settings.path(source).exists(): raise DataError(f"There is no file {source}.", f"{file} names it.", _near(settings.path(source)))
     return Plan(step, notebook, declared(notebook), told, params.secrets(told))

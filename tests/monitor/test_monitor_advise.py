@@ -71,7 +71,7 @@ def promised(metric, harm, **world):
 def test_the_health_record_says_holds_after_so_many_days():
     said = promised("log_loss", WIDE, rows=100)
     assert 18 <= said.days <= 22 and said.rows == pytest.approx(said.days*100, rel=.1)
-    assert kept(said.days, range(100, 108), "log_loss", WIDE, rows=100).count("holds") >= 6
+    assert kept(said.days, range(100, 106), "log_loss", WIDE, rows=100).count("holds") >= 5
 
 
 @pytest.mark.slow
@@ -89,9 +89,10 @@ def test_more_noise_takes_no_fewer_days_and_a_larger_margin_no_more(half, times_
     assert days(half*times_as, margin) >= days(half, margin) >= days(half, margin*times_as) >= 14
 
 
-def test_a_longer_package_window_and_more_rows_a_day_take_fewer_days():
-    assert days_needed(figure(0, .02), .03, 28, 8400, 100_000) < days_needed(figure(0, .02), .03, 28, 8400, 10_000)
-    assert days_needed(figure(0, .02), .03, 28, 8400, 3_000, by_chunk=False) is None
+def test_with_the_same_noise_a_row_a_longer_window_of_the_package_takes_fewer_days():
+    half = lambda other: .02*np.sqrt((1/8400 + 1/other)/(1/8400 + 1/20_000))
+    took = [days_needed(figure(0, half(other)), .03, 28, 8400, other) or np.inf for other in (4_000, 10_000, 20_000, 100_000)]
+    assert took == sorted(took, reverse=True) and took[0] > took[-1]
 
 
 def test_out_of_reach_is_said():
@@ -109,7 +110,7 @@ def test_the_margin_of_an_absolute_error_is_a_share_of_it():
 # ---------------------------------------------------------------- what is advised
 
 def test_less_traffic_asks_for_a_longer_window_and_later_labels_too():
-    busy, quiet, late = (given_by(window(days=40, rows=rows, delay=delay)) for rows, delay in ((400, 1), (60, 1), (400, 6)))
+    busy, quiet, late = (given_by(window(days=40, rows=rows, delay=delay)) for rows, delay in ((400, 1), (100, 1), (400, 6)))
     assert quiet.window > busy.window and quiet.every >= busy.every and late.window > busy.window
     assert late.told["labels"]["within_days"] > busy.told["labels"]["within_days"] and all(a.window % 7 == 0 for a in (busy, quiet, late))
     assert busy.metrics[0].days <= busy.metrics[-1].days and about(busy, "judged by").value.startswith(("ROC AUC", "log loss"))

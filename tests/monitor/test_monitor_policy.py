@@ -1,5 +1,6 @@
 "When a model is trained anew: blocks, triggers, holds, and the arithmetic of what it is worth."
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -141,9 +142,8 @@ def test_the_cooldown_runs_from_the_end_and_the_budget_from_the_beginning(book):
 def test_one_whose_process_is_dead_neither_counts_nor_answers(book):
     dead = {"host": "elsewhere", "process": 1, "began": "1", "root": "/srv"}
     book.add("start", {"run": "lost", "summary": "Began.", "holder": dead, "health": "seen"}, key="start lost", now=NOW - timedelta(days=1))
-    assert [h.name for h in choose(book, health(), Policy(budget=1)).holds] == ["health", "budget", "running"][2:]  # within its lease it may live
-    dead["host"], dead["process"] = __import__("socket").gethostname(), 2**22 + 1
-    book.add("resume", {"run": "lost", "summary": "Goes on.", "holder": dead})
+    assert [h.name for h in choose(book, health(), Policy(budget=1)).holds] == ["running", "health", "budget"]  # within its lease it may live
+    book.add("resume", {"run": "lost", "summary": "Goes on.", "holder": {**dead, "host": socket.gethostname(), "process": 2**22 + 1}})
     assert not choose(book, health(), Policy(budget=1)).holds
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_ops.errors import DataError, ParameterError
-from model_ops.monitor import alerts, replay as replays, story as stories
+from model_ops.monitor import alerts, replay as replays
 from model_ops.monitor.asked import STATE, Asked, State, months_of
 from model_ops.monitor.gain import gained, log_losses, prices
 from model_ops.monitor.rivals import Learning, days, known, learned, monthly, recipe
-from model_ops.monitor.story import MONTHLY, NEVER, OURS, Month, Story, page, told
+from model_ops.monitor.story import MONTHLY, NEVER, OURS, Month, Story, headline, page, told
 from model_ops.monitor.traffic import MOST, Lateness, addressed, arrivals, batches, come, send
 from model_ops.settings import Settings
 from sklearn.metrics import log_loss
@@ -180,7 +180,7 @@ def story(seconds: dict | None = None) -> Story:
 
 
 def told_again(base: Story, gains: list) -> str:
-    return stories._summary(base.model_copy(update={"gains": gains}))
+    return headline(base.model_copy(update={"gains": gains}))
 
 
 def test_a_story_is_the_same_however_long_it_took():
