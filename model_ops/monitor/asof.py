@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 from ..drift.parts import Part, six
 from ..evaluate.intervals import LEAST_BLOCKS
-from .condense import losses
 from .window import local
 
 # %% ../../nbs/monitor/asof.ipynb #1c6dfb47
@@ -30,10 +29,9 @@ class Sums:
 
 def summed(
     days: pl.DataFrame,      # day, rows: predictions (several rows a day are added)
-    labelled: pl.DataFrame,  # time and arrived in UTC, loss; and of rows that were corrected score (or probabilities)
-    task: str,
+    labelled: pl.DataFrame,  # time and arrived in UTC, loss
     *,
-    earlier: pl.DataFrame | None = None,  # what was said before a correction: place (a row of `labelled`), actual, arrived, until
+    earlier: pl.DataFrame | None = None,  # what was said before a correction or a withdrawal: time, arrived, loss, and until when it held
     zone: str = "",          # IANA name of the zone in which days begin; empty for UTC
 ) -> Sums:
     "The sums by day and by delay."
@@ -45,10 +43,7 @@ def summed(
     counted = lambda rows, sign: rows.lazy().select(d=(made - start).dt.total_days().clip(0, count - 1), k=(came - made).dt.total_days().clip(0), loss="loss", sign=sign)
     all_of = [counted(labelled, pl.lit(1))]
     if earlier is not None and earlier.height:
-        old = labelled[earlier["place"]].with_columns(arrived=earlier["arrived"])
-        wide = np.array(old["probabilities"].to_list()) if task == "multiclass" else None
-        old = old.with_columns(loss=pl.Series(losses(task, old["score"].to_numpy(), earlier["actual"].to_numpy().astype(float), wide)))
-        all_of += [counted(old, pl.lit(1)), counted(old.with_columns(arrived=earlier["until"]), pl.lit(-1))]
+        all_of += [counted(earlier, pl.lit(1)), counted(earlier.with_columns(arrived="until"), pl.lit(-1))]
     parts = pl.concat(all_of).group_by("d", "k").agg(n=pl.col("sign").sum(), total=(pl.col("sign")*pl.col("loss")).sum(), square=(pl.col("sign")*pl.col("loss").pow(2)).sum()).collect(engine="streaming")
     where = parts["d"].to_numpy(), parts["k"].to_numpy()
     def table(name: str) -> np.ndarray:
@@ -113,7 +108,7 @@ def _bias(s: Sums, had: np.ndarray, day: int, within: int) -> float | None:
     share, moves, error, missing = n.sum()/s.rows[old].sum(), 0.0, 0.0, 0.0
     for i in np.flatnonzero(~old & (d <= day)):
         quick, slow = slice(0, day - i + 1), slice(day - i + 1, None)
-        if not n[slow].sum(): continue
+        if n[slow].sum() <= 0: continue
         late = loss[slow].sum()/n[slow].sum()
         still = s.rows[i]*share*n[slow].sum()/n.sum()
         moves += still*(late - loss[quick].sum()/max(1.0, n[quick].sum()))

@@ -42,8 +42,14 @@ class Gain(BaseModel):
         return self.net.low is not None and self.net.low > 0
 
     @property
+    def same(self) -> bool:
+        "Whether the two did the same: no row differs, and both retrained equally often."
+        return self.retrainings == self.others and self.saved.value == 0 and self.saved.low in (None, 0) and self.saved.high in (None, 0)
+
+    @property
     def sentence(self) -> str:
         "The gain in words."
+        if self.same: return f"The loop did the same as {self.against} on {self.rows:,} rows."
         value, low, high = self.net.value or 0.0, self.net.low, self.net.high
         verb, (value, low, high) = ("gained", (value, low, high)) if value >= 0 else ("lost", (-value, high and -high, low and -low))
         unit = f" {self.currency}" if self.currency else ""

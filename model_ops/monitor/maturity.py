@@ -197,6 +197,11 @@ class Maturity(Record):
     def display(self) -> Markup: return _display(self)
 
 # %% ../../nbs/monitor/maturity.ipynb #a655d7c2
+def _told_before(logged) -> pl.DataFrame | None:
+    "Labels that held for a while: corrected later, or withdrawn."
+    parts = [frame for frame in (logged.earlier, logged.withdrawn) if frame is not None and frame.height]
+    return pl.concat(parts) if parts else None
+
 def mature(
     logged,              # monitor.logged.Logged: the predictions of a span, and their labels
     expected: Expected,
@@ -217,7 +222,7 @@ def mature(
     share, should = labelled.sum()/c.rows.sum(), float((wanted*c.rows).sum()/c.rows.sum())
     return Maturity(summary=_sentence(share, should, missing, days, expected), rows=int(c.rows.sum()), labelled=int(labelled.sum()), share=six(float(share)), expected=six(should), missing=missing, since=since,
                     why=[q.sentence for q in questions], comes=six(comes), quick={name: _after(shares, part) for name, part in (("half", 0.5), ("most", 0.9))}, curve=[six(float(v)) for v in shares], days=days, metric=metric,
-                    as_of=course(summed(logged.days, logged.labelled_rows, task, earlier=logged.earlier, zone=span.zone), span.as_of, expected.within_days), **facts)
+                    as_of=course(summed(logged.days, logged.labelled_rows, earlier=_told_before(logged), zone=span.zone), span.as_of, expected.within_days), **facts)
 
 def _state(old: bool, short: bool, gone: bool) -> str:
     if gone and short: return "labels missing"

@@ -84,7 +84,7 @@ class Story(Record):
     kind: ClassVar[str] = "replay"
     noun: str                    # what a row is, in the plural
     told: dict                   # months, seed, sample, lateness, policy, costs
-    learned: str                 # what the first version was trained on
+    learned: str                 # what the first version was trained on, and who chose the policy
     months: list[Month]
     gains: list[Gain]            # against each rival
     parity: float                # largest difference between the first version and the same recipe fitted for the rivals
@@ -119,7 +119,7 @@ def told(
     *,
     noun: str,                         # what a row is, in the plural
     words: dict,                       # how the replay was asked for
-    learned: str,                      # what the first version was trained on
+    learned: str,                      # what the first version was trained on, and who chose the policy
     costs: Mapping,                    # value, cost, currency: as for `gain.gained`
     parity: float = 0.0,
     seed: int = 0,
@@ -150,8 +150,10 @@ def headline(
 def _done(s: Story) -> str:
     "When a new model was trained, and what became of it."
     trained = [m for m in s.months if m.retrained]
-    if not trained: return f"In none of {counted(len(s.months), 'month')} was a new model called for: version {s.months[0].version} answered all along."
-    called = "a new model was expected to be worth its cost" if all("value" in m.triggers for m in trained) else "a new model was called for"
+    wanted = trained or [m for m in s.months if m.triggers]
+    if not wanted: return f"In none of {counted(len(s.months), 'month')} was a new model called for: version {s.months[0].version} answered all along."
+    called = "a new model was expected to be worth its cost" if all("value" in m.triggers for m in wanted) else "a new model was called for"
+    if not trained: return f"In {_months([m.name for m in wanted], s)} {called}, but held back: version {s.months[0].version} answered all along."
     kept = [m.name for m in trained if m.outcome != "promoted"]
     became = "and, as the gates let it pass, took over" if not kept else "but did not take over" if len(kept) == len(trained) else f"and took over, but not in {_months(kept, s)}"
     return f"In {_months(s.retrainings, s)} {called}; {'each time ' if len(trained) > 1 and not kept else ''}it was trained {became}."
@@ -163,13 +165,14 @@ def _months(names: Sequence[str], s: Story) -> str:
 
 def _won(s: Story) -> str:
     "What that gained, and whether it is sure."
-    if not s.gains: return ""
-    said, verb, chance = [], "", sum(not _sure(g) for g in s.gains)
-    for g in s.gains:
+    gains = [g for g in s.gains if not g.same]
+    if not gains: return ""
+    said, verb, chance = [], "", sum(not _sure(g) for g in gains)
+    for g in gains:
         same, verb = verb, "gained" if (g.net.value or 0) >= 0 else "lost"
-        said.append(f"{f'{verb} ' if verb != same else ''}{_amount(g)} against {g.against}{', surely' if _sure(g) else ' (which may be chance)' if chance < len(s.gains) else ''}")
+        said.append(f"{f'{verb} ' if verb != same else ''}{_amount(g)} against {g.against}{', surely' if _sure(g) else ' (which may be chance)' if chance < len(gains) else ''}")
     doubt = f"; {'the interval holds 0, so it' if len(said) == 1 else 'each interval holds 0, so all of it'} may be chance" if chance == len(said) else ""
-    return f"In {s.gains[0].currency or 'log loss'} over {s.gains[0].rows:,} {s.noun}, retrainings paid, the loop {', '.join(said[:-1])}{' and ' if len(said) > 1 else ''}{said[-1]}{doubt}."
+    return f"In {gains[0].currency or 'log loss'} over {gains[0].rows:,} {s.noun}, retrainings paid, the loop {', '.join(said[:-1])}{' and ' if len(said) > 1 else ''}{said[-1]}{doubt}."
 
 def _amount(g: Gain) -> str:
     "A gain, or a loss, without its sign."
@@ -194,7 +197,7 @@ def _parts(s: Story) -> Iterator[Markup]:
     if s.gains:
         unit = s.gains[0].currency or "units of log loss, summed over all rows"
         yield plots.intervals([(_short(s, i), g.net.value, g.net.low, g.net.high) for i, g in enumerate(s.gains)], title="What the loop gained against other policies", x_label=f"gain ({unit})", reference=0, reference_label="no gain")
-        yield el("p", "The loss that was saved, at its price, less the price of the retrainings that the loop had more. A whisker is a 95 % interval, from runs of whole days drawn again: it speaks about other days of such a year, not about another year.")
+        yield el("p", "The loss that was saved, at its price, less the price of the retrainings that the loop had more. A whisker is a 95 % interval, from runs of whole days drawn again: it speaks about other days of such a year, not about another year.", f" {s.learned}"*bool(s.learned))
         yield el("p", f"{_at_which_price(s)} That is by the figures as measured, without their intervals, and with the retrainings as they were chosen.")
     yield _course(s)
     yield el("p", "A low line is good. Where the lines lie together, all policies had the same to say; where that of the model never trained anew climbs away, its world had changed.")
@@ -248,6 +251,6 @@ def _figures(s: Story) -> Markup:
 def _foot(s: Story) -> Iterator[str]:
     "Where the figures come from."
     yield "Of each policy the log loss and the ROC AUC; positives: their share among all rows; labelled: the share of rows whose label had come by the end of the month."
-    yield f"{s.learned} Losses are those of all rows with the truth that was known in the end; the loop itself saw only the labels that had come."
+    yield "Losses are those of all rows with the truth that was known in the end; the loop itself saw only the labels that had come."
     yield f"The rivals know no more than the loop did, and are trained by the same recipe without gates: on the window of the first version the two differ by {number(s.parity)} at most."
     if s.seconds: yield f"The replay took {sum(s.seconds.values()):,.0f} s: {', '.join(f'{name} {took:,.0f} s' for name, took in s.seconds.items())}."

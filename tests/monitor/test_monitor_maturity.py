@@ -87,9 +87,9 @@ def test_days_begin_where_the_contract_says():
     at = pl.Series([datetime(2026, 1, 2, 0, tzinfo=UTC), datetime(2026, 1, 2, 12, tzinfo=UTC)])
     rows = pl.DataFrame({"time": at, "arrived": at + timedelta(hours=2), "loss": [1.0, 3.0]})
     days = pl.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)], "rows": [1, 1]})
-    found = course(summed(days, rows, "binary", zone="America/New_York"), datetime(2026, 1, 3, 6, tzinfo=UTC), 1)
+    found = course(summed(days, rows, zone="America/New_York"), datetime(2026, 1, 3, 6, tzinfo=UTC), 1)
     assert [(a.day.day, a.labelled, a.value) for a in found] == [(1, 1, 1.0), (2, 2, 2.0)]
-    assert len(course(summed(days, rows, "binary", zone="America/New_York"), datetime(2026, 1, 3, 4, tzinfo=UTC), 1)) == 1
+    assert len(course(summed(days, rows, zone="America/New_York"), datetime(2026, 1, 3, 4, tzinfo=UTC), 1)) == 1
     delays = pl.DataFrame({"day": [date(2026, 1, 1)], "delay_days": [0], "labels": [1]})
     assert [cohorts(days, delays, END, datetime(2026, 1, 3, 4, tzinfo=UTC), zone).ages.tolist() for zone in ("", "America/New_York")] == [[1, 0], [0, 0]]
 

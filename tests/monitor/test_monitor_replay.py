@@ -185,7 +185,8 @@ def told_again(base: Story, gains: list) -> str:
 
 def test_a_story_is_the_same_however_long_it_took():
     assert story().identity == story({"sending": 3.2}).identity and Story.from_json(story({"sending": 3.2}).to_json()) == story({"sending": 3.2})
-    assert story().gains[0].net.value == 0 and story().gains[0].break_even is None
+    assert story().gains[0].net.value == 0 and story().gains[0].break_even is None and story().gains[0].same and not story().gains[1].same
+    assert "never trained" not in story().summary and "did the same as a model that is never trained anew" in story().text()
 
 
 def test_the_page_needs_no_script_and_escapes_what_is_foreign():
@@ -199,6 +200,11 @@ def test_a_month_to_watch_is_no_alarm(alarms, said):
     quiet = story().model_copy(update={"months": [m.model_copy(update={"alarms": a}) for m, a in zip(story().months, alarms, strict=True)]})
     html = page(quiet, "year")
     assert said in html and ("<th>alerts</th>" in html) == any(alarms)
+
+
+def test_a_model_that_was_wanted_and_held_back_is_told():
+    held = story().model_copy(update={"months": [m.model_copy(update={"triggers": ["value"]} if m.name == "2026-05" else {}) for m in story().months]})
+    assert headline(held).startswith("In May a new model was expected to be worth its cost, but held back: version 1 answered all along.")
 
 
 @pytest.mark.parametrize("low,high,said", [(-3, 9, "may be chance"), (1, 9, "surely"), (-9, -1, "surely")], ids=["open", "gained", "lost"])
