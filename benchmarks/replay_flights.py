@@ -37,7 +37,8 @@ def main(folder: Path, sample: int, months: str, again: bool, sweep: bool) -> No
     print("| --- "*(9 + len(policies)) + "|")
     for m in story.months:
         figures = " | ".join(f"{m.loss[p]:.4f}" for p in policies)
-        print(f"| {m.name} | {m.rows:,} | {m.positives:.1%} | {m.labelled:.0%} | {m.conclusion} | {', '.join(m.causes) or '–'} | {', '.join(m.alarms) or '–'} | {m.outcome or 'no'} | version {m.version} | {figures} |")
+        chosen = f"{m.outcome or 'no'}{f': {m.choice}' if m.choice else ''}"
+        print(f"| {m.name} | {m.rows:,} | {m.positives:.1%} | {m.labelled:.0%} | {m.conclusion} | {', '.join(m.causes) or '–'} | {', '.join(m.alarms) or '–'} | {chosen} | version {m.version} | {figures} |")
     print("\n" + "\n".join(f"- {g.sentence}" for g in story.gains))
     low, high = prices(story.gains)
     print(f"- Ahead of all others for a retraining's price of {low:,.0f} to {'any' if high is None else f'{high:,.0f}'}; the choices were made at {story.told['costs'].get('retrain', 0):g}.")

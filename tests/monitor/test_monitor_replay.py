@@ -1,5 +1,6 @@
 """A replayed year: the stream and its late labels, the rivals, the gain, the state that a killed replay goes on from, and one whole replay."""
 import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -267,9 +268,13 @@ def test_a_replay_that_is_stopped_goes_on_counts_every_flight_once_and_says_the_
     from model_ops.predictions import log
     from model_ops.registry.ledger import Ledger
     asked = dict(months="2013-04..2013-05", sample=8_000, seed=0, policy={"least_rows": 10**6})  # nothing is trained anew: this is about the way there
-    def stopped(line):
-        if "with a label" in line: raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): replays.replay(tmp_path/"year", told=stopped, **asked)
+    def until(words):
+        def told(line):
+            if words in line: raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt): replays.replay(tmp_path/"year", told=told, **asked)
+    until("version 1 was trained")
+    shutil.copytree(tmp_path/"year", tmp_path/"again", symlinks=True)
+    until("with a label")
     state = json.loads((tmp_path/"year"/STATE).read_text())
     assert state["months"] == [] and state["present"]["conclusion"] in ("fine", "watch", "retrain", "roll back")
     found = replays.replay(tmp_path/"year", told=None, **asked)
