@@ -90,7 +90,7 @@ def github(
 def cron(
     folder: _Folder,
     when: _When = "17 5 * * *",
-    user: Annotated[str, Option(help="Who runs it; you by default.", show_default=False)] = "",
+    user: Annotated[str, Option(help="Who runs it, as the system names them; you by default.", show_default=False)] = "",
     environment: _Environment = "production",
 ):
     "A line for cron, and a service with a timer for systemd, that monitor and retrain on this machine."

@@ -16,7 +16,7 @@ def monitor(
     until: Annotated[str, Option(help="Where it ends, not included: 2026-01-31, 2026-01-31T12:00 (UTC); now by default.")] = "",
     clock: Annotated[str, Option(help="event (the contract's time column) or received (the server's clock).")] = "",
     as_of: Annotated[str, Option(help="Only labels that had come by then.")] = "",
-    fail_on: Annotated[str, Option("--fail-on", help="Exit code 1 from this conclusion on: watch, retrain, \"roll back\".")] = "",
+    fail_on: Annotated[str, Option("--fail-on", help="Exit code 3 from this conclusion on: watch, retrain, \"roll back\".")] = "",
     advise: Annotated[bool, Option("--advise", help="Only say how often to monitor, and by which metrics, from traffic, labels and costs; nothing is run.")] = False,
     write: Annotated[bool, Option("--write", help="With --advise: write it to params/monitor.yaml.")] = False,
     as_json: Annotated[bool, Option("--json", help="The record.")] = False,
@@ -25,15 +25,17 @@ def monitor(
     "Look at production: drift, service, labels, performance; one conclusion with its cause."
     from model_ops.errors import ParameterError
     from model_ops.monitor import loop
+    from model_ops.monitor.window import Span
     from model_ops.settings import Settings
     settings = Settings.load(environment=environment or None)
     over = {name: value for name, value in (("days", days), ("until", until), ("clock", clock), ("as_of", as_of)) if value not in (None, "")}
     if write and not advise: raise ParameterError("--write goes with --advise.", "It writes what is advised to params/monitor.yaml.", "model-ops monitor --advise --write")
     loop.reaches("fine", fail_on)
+    Span.of(30 if days is None else days, until, "" if clock == "event" else clock, as_of)  # what cannot be meant is said before a kernel starts
     if advise: return _advise(settings, over, write, as_json)
     health = loop.look(settings, over=over, quiet=as_json)
     print(health.to_json() if as_json else _said(health, settings), end="" if as_json else "\n")
-    if loop.reaches(health.conclusion, fail_on): raise typer.Exit(1)
+    if loop.reaches(health.conclusion, fail_on): raise typer.Exit(3)
 
 _NEXT = {"retrain": "model-ops retrain", "roll back": "model-ops rollback"}
 
@@ -49,7 +51,7 @@ def _advise(settings, over: dict, write: bool, as_json: bool) -> None:
     "What is advised, on the screen and, on request, in the file."
     from model_ops.monitor import advise
     found = advise.of_workbook(settings, over)
-    print(found.to_json() if as_json else found.text(), end="" if as_json else "\n")
+    print(found.to_json() if as_json else found.text(written=write), end="" if as_json else "\n")
     if write:
         advise.write(found, settings)
         typer.echo(f"Written to {settings.path('params', 'monitor.yaml')}.", err=as_json)

@@ -96,9 +96,11 @@ def loop(
     from model_ops.monitor import book
     from model_ops.settings import Settings
     if kind and kind not in book.KINDS: raise ParameterError(f"There is no kind of line {kind!r}.", f"Kinds are {', '.join(book.KINDS)}.")
-    found = book.Book(Settings.load(environment=environment or None).ledger_url).entries(kind or None)[-last:]
+    whole = book.Book(Settings.load(environment=environment or None).ledger_url).entries()
+    found = [entry for entry in whole if kind in ("", entry.kind)][-last:]
     if as_json:
         for entry in found: print(json.dumps(entry.__dict__, ensure_ascii=False))
+    elif whole and not found: print(f"The book has no line of the kind {kind!r}.")
     else: print(book.text(found))
 
 def register(

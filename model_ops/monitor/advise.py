@@ -7,7 +7,7 @@ __all__ = ['LEAST', 'FARTHEST', 'FOUR_WEEKS', 'SLICE', 'FRESH', 'WEEK', 'FALSE',
            'reach', 'Said', 'Advice', 'cron', 'advise', 'of_workbook', 'write']
 
 # %% ../../nbs/monitor/advise.ipynb #e43c2ed6
-import math
+import math, shlex
 from collections.abc import Mapping
 from typing import ClassVar
 import polars as pl
@@ -98,15 +98,22 @@ class Advice(Record):
     schedule: str                # the same for cron
     said: list[Said]
     told: dict                   # for params/monitor.yaml
+    asked: dict = {}             # parameter → value that was told for this advice alone
 
     def params(self) -> dict:
         "Parameter → value, for params/monitor.yaml."
         return dict(self.told)
 
-    def text(self) -> str:
+    def text(self,
+        written: bool = False,  # to params/monitor.yaml, so that nobody need be told how
+    ) -> str:
         "For a terminal."
         wide = max(len(s.about) for s in self.said)
-        return "\n".join([self.summary, "", *(f"  {s.about:<{wide}}  {s.value}\n  {'':<{wide}}  {s.why}" for s in self.said), "", "  write it   model-ops monitor --advise --write"])
+        return "\n".join([self.summary, "", *(f"  {s.about:<{wide}}  {s.value}\n  {'':<{wide}}  {s.why}" for s in self.said), *([] if written else ["", f"  write it   {self._again()} --write"])])
+
+    def _again(self) -> str:
+        "The command that gives this advice."
+        return " ".join(["model-ops monitor --advise", *(f"--{key.replace('_', '-')} {shlex.quote(f'{value:g}' if isinstance(value, float) else str(value))}" for key, value in self.asked.items())])
 
     def display(self) -> Markup:
         rows = [[s.about, el("strong", s.value), s.why] for s in self.said]
@@ -248,12 +255,15 @@ def of_workbook(
     from model_ops.monitor import intake, logged as log, loop, maturity
     from model_ops.monitor.window import Span
     from model_ops.registry import cycle
+    from model_ops.workbook import pipeline
+    pipeline.plan(loop.STEP, settings, dict(over or {}))
     told, blocks = loop.told(settings, over), intake.told(settings)
     contract = Contract.load(cycle.package_in_charge(settings=settings)/"contract.json")
     span = Span.of(max(LOOK_BACK, 2*told["days"]), told["until"], told["clock"], told["as_of"], contract=contract)
     found = log.read(settings, span, sample=1, told=None)
     verdict = compare(found.reference, found.profile, contract=contract, alpha=told["alpha"], margins=told["margins"])
-    return advise(found, maturity.mature(found, blocks.labels), blocks.policy, blocks.costs, harm=told["harm"], verdict=verdict)
+    advice = advise(found, maturity.mature(found, blocks.labels), blocks.policy, blocks.costs, harm=told["harm"], verdict=verdict)
+    return advice.model_copy(update={"asked": dict(over or {})})
 
 def write(
     advice: Advice,

@@ -295,7 +295,7 @@ def assess(
     health = Health(conclusion=end.conclusion, because=end.because, reason=end.reason, todo=end.todo, badge=end.conclusion, at=_iso(now), since=_since(end, found), served=served.version, package=served.digest,
                     summary=_summary(end, served.version, back), window=_stretch(logged), versions=_versions(logged), causes=found, levels=list(levels), verdict=verdict,
                     maturity=None if maturity is None else maturity.model_dump(mode="json"), days=_daily(logged.days), slices=slices(logged.slices), gap=same, paired=pair, violations=_violations(logged), beyond=_beyond(logged),
-                    training=training_of(served.manifest, logged.span.until, settings.root if settings else None), notes=[*end.notes, *logged.notes])
+                    training=training_of(served.manifest, logged.span.until, settings.root if settings else None), notes=[*end.notes, *logged.notes, *_ahead(logged)])
     return health.model_copy(update=dict(metrics=_flat(health, worse)))
 
 _CALLS = {"fine": "Version {0} does its job.", "watch": "Keep an eye on version {0}.", "retrain": "Train version {0} anew.", "roll back": "Go back from version {0} to version {1}."}
@@ -326,6 +326,11 @@ def _beyond(logged) -> Figure | None:
     n, loss, square = (by_day[name].to_numpy() for name in ("n", "loss", "square"))
     value, reach = loss.sum()/n.sum(), spread(n, loss, square)
     return Figure(value=six(value), low=six(value - reach), high=six(value + reach)) if np.isfinite(reach) else None
+
+def _ahead(logged) -> list[str]:
+    "What is to be said of rows whose event lies after their receiving."
+    rows, hours = int(logged.skew.get("rows", 0)), logged.skew.get("hours", 0.0)
+    return [f"The event of {words.counted(rows, 'row')} ({words.percent(rows/logged.rows)}) lies after the moment of receiving, by up to {hours:.1f} hours: they were asked ahead of time, or a clock is wrong."] if rows else []
 
 def _versions(logged) -> list[Served]:
     of = lambda moment: None if moment is None else _iso(moment)

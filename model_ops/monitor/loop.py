@@ -9,7 +9,7 @@ __all__ = ['STEP', 'BLOCKS', 'told', 'is_present', 'look', 'reaches']
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from .. import params
-from ..errors import ParameterError
+from ..errors import ModelOpsError, ParameterError
 from .health import CONCLUSIONS, Health
 from ..settings import Settings
 
@@ -37,6 +37,15 @@ def is_present(
     from model_ops.monitor.alerts import Alerts, block
     return (now or datetime.now(UTC)) - datetime.fromisoformat(health.window.until) <= timedelta(hours=block(Alerts, told(settings), "alerts").monitor_hours)
 
+def _caught_up(settings: Settings, now: datetime | None) -> None:
+    "Note a look in the book that was cut off after its step, or made by the step alone."
+    from model_ops.monitor.book import Book
+    path, book = settings.path("records", "health.json"), Book(settings.ledger_url)
+    if not path.exists(): return
+    try: health = Health.load(path)
+    except ModelOpsError: return  # of another time, or damaged: the next step replaces it
+    if health.digest not in {e.facts.get("digest") for e in book.entries("health")}: book.add("health", health, now=now and datetime.fromisoformat(health.at))
+
 def look(
     settings: Settings | None = None,  # the workbook's; found by default
     *,
@@ -49,11 +58,12 @@ def look(
     from model_ops.monitor.book import Book
     from model_ops.workbook import pipeline, report
     settings = settings or Settings.load()
+    _caught_up(settings, now)
     pipeline.run_step(STEP, settings, told=dict(over or {}), quiet=quiet)
     health = Health.load(settings.path("records", "health.json"))
-    if is_present(health, settings, now): gauges.write(health, settings.section("log")["folder"], model=settings.model, textfile=settings.section("monitor")["textfile"])
     Book(settings.ledger_url).add("health", health, now=now)
     report.index(settings.root)
+    if is_present(health, settings, now): gauges.write(health, settings.section("log")["folder"], model=settings.model, textfile=settings.section("monitor")["textfile"])
     return health
 
 # %% ../../nbs/monitor/loop.ipynb #ed8d1de2
@@ -62,5 +72,5 @@ def reaches(
     limit: str,       # one of the four; empty: none does
 ) -> bool:
     "Is the conclusion as grave as the limit?"
-    if limit and limit not in CONCLUSIONS: raise ParameterError(f"There is no conclusion {limit!r}.", f"The conclusions are {', '.join(CONCLUSIONS)}.", "Write --fail-on retrain.")
+    if limit and limit not in CONCLUSIONS: raise ParameterError(f"There is no conclusion {limit!r}.", f"The conclusions are {', '.join(CONCLUSIONS)}.", 'Write --fail-on retrain, or --fail-on "roll back".')
     return bool(limit) and CONCLUSIONS.index(conclusion) >= CONCLUSIONS.index(limit)

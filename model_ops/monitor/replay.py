@@ -57,15 +57,20 @@ def _told(asked: Asked, past: pl.DataFrame) -> dict[str, dict]:
 
 # %% ../../nbs/monitor/replay.ipynb #4a54e29c
 ALARMS = {"ModelRollBack": ["conclusion", {"conclusion": "roll back"}], "ModelPerformanceRealized": ["worse", {"source": "realized"}], "ModelPerformanceEstimated": ["worse", {"source": "estimated"}],
-          "ModelDriftMatters": ["drift_matters", {}], "ModelDataQuality": ["cause", {"cause": "data quality"}], "ModelLabelsMissing": ["labels_missing", {}]}  # alert → the gauge that raises it
+          "ModelDriftMatters": ["drift_matters", {}], "ModelDataQuality": ["cause", {"cause": "data quality"}], "ModelLabelsMissing": ["labels_missing", {}], "ModelAnswersDiffer": ["cause", {"cause": "code or configuration"}]}  # alert → the gauge that raises it
 
 def alarms(
     health,  # a health record
+    policy,  # the block `policy`: the age of training data that is too much
 ) -> list[str]:
-    "The alerts about the model that a health record raises."
+    "The alerts about the model that a health record raises; those about the server and its log need a Prometheus that watches it."
     from model_ops.monitor.gauges import series
-    loud = [[name, labels] for name, labels, value in series(health) if value == 1]
-    return [alert for alert, flag in ALARMS.items() if flag in loud]
+    told = [[name, labels, value] for name, labels, value in series(health)]
+    loud = [[name, labels] for name, labels, value in told if value == 1]
+    harm = {labels["metric"]: value for name, labels, value in told if name == "harm"}
+    losses = {labels["metric"]: value for name, labels, value in told if name == "loss" and labels["source"] == "realized" and labels["bound"] == "value"}
+    stale = policy.stale_days and (health.training.age_days or 0) > policy.stale_days + policy.cooldown_days and not (losses and all(loss <= harm[m] for m, loss in losses.items() if m in harm))
+    return [alert for alert, flag in ALARMS.items() if flag in loud] + ["ModelStale"]*bool(stale)
 
 def _send(settings: Settings, url: str, rows: pl.DataFrame, say: Callable) -> int:
     "Ask for every row."
@@ -74,6 +79,11 @@ def _send(settings: Settings, url: str, rows: pl.DataFrame, say: Callable) -> in
     contract = Contract.load(settings.path("records", "contract.json"))
     columns = [name for name, column in contract.columns.items() if column.role != "target" and name in rows.columns]
     with Client(url, timeout=60, retries=5) as client: return sum(send(client.predict, rows, columns, told=lambda n: say(f"{n:,} of {rows.height:,} rows sent")).values())
+
+def _policy(settings: Settings):
+    "The policy of the replay's workbook."
+    from model_ops.monitor.intake import told
+    return told(settings).policy
 
 def _looked(settings: Settings, since: datetime, until: datetime):
     "The health record of a month, as it stood at its end."
@@ -126,7 +136,7 @@ def _play(settings: Settings, server, state: State, rows: pl.DataFrame, labels: 
         with state.timed("monitoring"): health = _looked(settings, since, until)
         likely = [c for c in health.causes if c.verdict == "likely"]
         reason, limits = _plainly(health)
-        now |= {"conclusion": health.conclusion, "reason": reason, "limits": limits, "causes": [c.name for c in likely], "evidence": [e for c in likely for e in c.evidence[:2]], "since": health.since, "alarms": alarms(health)}
+        now |= {"conclusion": health.conclusion, "reason": reason, "limits": limits, "causes": [c.name for c in likely], "evidence": [e for c in likely for e in c.evidence[:2]], "since": health.since, "alarms": alarms(health, _policy(settings))}
         state.save()
         say(f"{name}  {now['rows']:,} flights by version {now['version']}, {now['labelled']:.0%} with a label; {health.conclusion}: {reason}", done=True)
     if name == state.asked["months"][-1]: now |= {"retrained": False, "choice": "Nothing was decided: the replay ends here.", "outcome": "", "decision": ""}

@@ -220,17 +220,23 @@ def retrain(
     "Choose, and train anew where the choice says so; a retraining that was cut off goes on first."
     settings = settings or Settings.load()
     book, who = Book(settings.ledger_url), who or apply.whoami(settings.root)
-    seen = lambda: health or Health.load(settings.path("records", "health.json"))
     with contextlib.nullcontext("") if check else _alone(settings) as busy:
         if not busy and (left := _left(settings)):
             if not check:
                 if done := _taken_up(left, health, release, run, book, who, now, told): return done
             elif not book.elsewhere(left.run): return Retrained("not now", f"The retraining {left.run} was cut off; it goes on with: model-ops retrain. Its next stride: {left.next}.", None)
-        choice, found = _asked(settings, seen(), book, now, who if force else "", busy, check, told)
+        choice, found = _asked(settings, health or _seen(settings), book, now, who if force else "", busy, check, told)
         notes = found.sentences if found else []
         if not check: book.add("choice", choice, who=who, now=now)
         if check or not choice.retrain: return Retrained("not now", choice.summary, choice, notes=notes)
         return replace(_go_on(_begun(settings, choice, found, book, who, now), release, run, book, who, now, told), choice=choice)
+
+def _seen(settings: Settings) -> Health:
+    "What the last look at production found; `DataError` says how to look where there is nothing to read."
+    path = settings.path("records", "health.json")
+    if not path.exists(): raise DataError(f"Nobody has looked yet: there is no {path.name} in {path.parent}.", "Whether to train anew is decided on a look at production.", "Look first: model-ops monitor")
+    try: return Health.load(path)
+    except DataError as e: raise DataError(f"The last look cannot be read: {e.wrong}", e.allowed, "Look again: model-ops monitor") from e
 
 def _taken_up(left: _Course, health: Health | None, release: Callable, run: Callable, book: Book, who: str, now: datetime | None, told: Callable) -> Retrained | None:
     "A retraining that was cut off, brought to its end; None where it has one, or the policy is asked anew, and at most something was left to put back."

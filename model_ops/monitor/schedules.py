@@ -187,6 +187,7 @@ def cron(
     name, program, root = label(settings.model), Path(program or Path(sys.executable).parent/"model-ops"), settings.root.absolute()
     if not program.is_absolute(): raise ParameterError(f"The program {program} is not a path from the root.", "A clock has no working directory.", "Name it in full.")
     unit, secrets, user = f"{name}-monitor", f"/etc/model-ops/{name}.env", user or getpass.getuser()
+    if not re.fullmatch(r"[a-z_][a-z0-9_.-]*\$?", user): raise ParameterError(f"The user {user!r} cannot be.", "A name of small letters, digits, _ . and -, which begins with a letter or _, and may end with $.", "Name one that the machine knows: --user parcels")
     if odd := next((str(path) for path in (root, program) if re.search(r"[\x00-\x1f\\\"'$]", str(path))), ""): raise PreflightError(f"The path {odd!r} has a character that systemd or cron would read as something else.", "No quotes, backslashes, dollars or line ends.", "Move the workbook.")
     facts = dict(model=settings.model, unit=unit, when=" ".join(when.split()), calendar=calendar(when), environment=settings.environment, user=user, secrets=secrets)
     command = _COMMAND.format(secrets=secrets, root=shlex.quote(str(root)), both=shlex.quote(f"{shlex.quote(str(program))} monitor && {shlex.quote(str(program))} retrain"))

@@ -7,7 +7,8 @@ __all__ = ['add']
 
 # %% ../../nbs/workbook/scaffold.ipynb #5c527b91
 import json, re
-from .. import files
+from importlib.resources import files as resources
+from .. import files, params
 from ..errors import ParameterError, nearest
 from ..settings import Settings
 from . import check
@@ -30,18 +31,40 @@ def _cells(name: str, reads: list[str]) -> list[tuple[str, str, list[str]]]:
             ("markdown", "## Record\n\nThe last cell writes what the step declares, and ends it.", []),
             ("code", 'step.finish(result, {"scale": scale})', [])]
 
+_SHARE = resources("model_ops")/"share"
+
+def _copied(name: str, settings: Settings) -> str:
+    "Put a step of the library's own into the workbook; a params file that is there stays. Returns what was done."
+    from model_ops.workbook.layout import rewritten
+    page, file = f"nbs/steps/{name}.ipynb", f"params/{name}.yaml"
+    if settings.path(file).exists(): said = f"Copied {page} from the library; {file} was there, and stays as it is."
+    else:
+        text, said = (_SHARE/file).read_text(encoding="utf-8"), f"Copied {page} and {file} from the library."
+        if params.parse_yaml(text).get("slices"):  # columns of the example's table
+            slices = params.read_yaml(settings.path("params/evaluate.yaml")).get("slices") or []
+            text, said = rewritten(text, {"slices": slices}), f"{said} Its slices are {'those of params/evaluate.yaml: ' + ', '.join(map(str, slices)) if slices else 'none'}."
+        files.write(settings.path(file), text)
+    files.write(settings.path(page), (_SHARE/"steps"/f"{name}.ipynb").read_bytes())
+    check.check(settings.root, fix=True)
+    how = "It is a stage in dvc.yaml." if check.in_pipeline(settings.path(page)) else "It runs on a schedule, and is no stage of dvc.yaml."
+    return f"{said} {how}\n  next      model-ops open {name}"
+
 def add(
-    name: str,                         # the new step: small letters, digits, underscores
-    after: str = "",                   # the step whose record it reads
+    name: str,                         # the new step: small letters, digits, underscores; or one that the library has
+    after: str = "",                   # the step whose record it reads; one of the library's says so itself
     settings: Settings | None = None,  # the workbook's; found by default
 ) -> str:
-    "Make notebook, params file and stage of a new step; raises `ParameterError` where it exists. Returns what to do next."
+    "Make notebook, params file and stage of a new step, or copy one of the library's; raises `ParameterError` where it exists. Returns what to do next."
     settings = settings or Settings.load()
     known = check.steps(settings.root)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name): raise ParameterError(f"'{name}' is no name for a step.", "Small letters, digits and underscores; a letter first.")
     notebook, told = settings.path(f"nbs/steps/{name}.ipynb"), settings.path(f"params/{name}.yaml")
-    if notebook.exists() or told.exists(): raise ParameterError(f"The step '{name}' exists already.", "Nothing was changed.", f"model-ops open {name}")
+    ours = (_SHARE/"steps"/f"{name}.ipynb").is_file()
+    if notebook.exists() or (told.exists() and not ours): raise ParameterError(f"The step '{name}' exists already.", "Nothing was changed.", f"model-ops open {name}")
     if after and after not in known: raise ParameterError(f"There is no step '{after}'.", nearest(after, known) or f"Known are {', '.join(known)}.")
+    if ours:
+        if after: raise ParameterError(f"The step '{name}' is one of the library's, and its notebook says what it reads.", "--after is for a new step.", f"model-ops add {name}")
+        return _copied(name, settings)
     record = check.declared(known[after]).record if after else ""
     cells = [{"cell_type": kind, "id": f"{name[:20]}-{i}", "metadata": {"tags": tags} if tags else {}, "source": source} for i, (kind, source, tags) in enumerate(_cells(name, [record] if record else []))]
     files.write(notebook, check.as_text(check.stripped({"cells": cells, "metadata": {}})))

@@ -28,6 +28,31 @@ def test_a_wrong_value_is_named(told, said):
     assert said in str(e.value) and "params/x.yaml" in str(e.value) and e.value.exit_code == 2
 
 
+BLOCKS = params.parse_cell("""
+policy: "model_ops.monitor.policy:Policy" = {}  # when to train anew
+alerts: "model_ops.monitor.alerts:Alerts" = {}  # whom to tell
+search: "model_ops.train.space:Search" = {}  # what to try
+gates: "model_ops.release.gates:Gates" = []  # what must hold
+""")
+
+
+@pytest.mark.parametrize("told, said", [
+    ({"policy": {"cooldown": 7}}, "params/x.yaml: policy: unknown key 'cooldown'. Did you mean 'cooldown_days'? Known are every_days, drift, "),
+    ({"policy": {"zzz": 7}}, "params/x.yaml: policy: unknown key 'zzz'. Known are every_days, "),
+    ({"policy": {"cooldown_days": -1, "cooldown": 7}}, "unknown key 'cooldown'"),
+    ({"policy": {"cooldown_days": -1}}, "params/x.yaml: policy, cooldown_days: Input should be greater than or equal to 0. See model_ops.monitor.policy:Policy."),
+    ({"alerts": {"webhook": "chat"}}, "params/x.yaml: alerts, webhook: webhook is an address such as"),
+    ({"alerts": {"mail": ["a@b"]}}, "params/x.yaml: alerts: mail needs mail_from"),
+    ({"search": {"method": "grid", "families": {"logistic": {"C": {"low": 1, "high": 2, "lg": True}}}}}, "unknown key 'lg'. See model_ops.train.space:Search."),
+    ({"policy": 3}, "params/x.yaml: policy: Input should be a valid dictionary"),
+    ({"gates": [{"rule": "superiour", "metric": "roc_auc"}]}, "Did you mean 'superior'?")])
+def test_a_wrong_block_is_named_in_our_words(told, said):
+    with pytest.raises(ParameterError) as e:
+        params.check(told, BLOCKS, "params/x.yaml")
+    text = str(e.value)
+    assert said in text and not any(words in text for words in ("Extra inputs", "Value error", "?.", "..", ": :"))
+
+
 # A text that looks like a number as people write it (0E0) is written bare by YAML 1.1, and read as the number by us: that is the point.
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda text: not re.match(r"[-+]?[.\d]", text))
 values = st.fixed_dictionaries({}, optional={"n": st.integers(), "x": st.floats(allow_nan=False) | st.integers(-10**6, 10**6), "on": st.booleans(), "name": words,

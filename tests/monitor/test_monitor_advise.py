@@ -18,6 +18,7 @@ from model_ops.monitor.maturity import Expected, mature
 from model_ops.monitor.policy import Costs, Policy
 from model_ops.monitor.schedules import times
 from model_ops.params import read_yaml
+from model_ops.workbook.scaffold import add
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WIDE = {"log_loss": 0.1, "roc_auc": 0.1}  # margins that the small validation window can tell
@@ -221,3 +222,16 @@ def test_the_advice_for_a_workbook_is_written_on_request_and_keeps_the_rest(book
 def test_what_cannot_be_is_said_before_the_log_is_read(book):
     with pytest.raises(ParameterError, match="until"): of_workbook(book, {"until": "yesterday"})
     with pytest.raises(DataError, match="no prediction"): of_workbook(book, {"until": "2024-01-01"})
+
+
+def test_how_to_write_it_is_said_with_what_was_told_and_only_where_it_is_not_written(book):
+    found = of_workbook(book, {"days": 30.0, "until": "2026-02-10", "as_of": "2026-02-10"})
+    assert found.text().endswith("\n  write it   model-ops monitor --advise --days 30 --until 2026-02-10 --as-of 2026-02-10 --write")
+    assert "--write" not in found.text(written=True) and found.text().startswith(found.text(written=True)) and Advice.from_json(found.to_json()).text() == found.text()
+
+
+def test_a_workbook_without_the_step_is_told_how_to_get_it(book):
+    (book.root / "nbs/steps/monitor.ipynb").unlink()
+    with pytest.raises(ParameterError, match="There is no step 'monitor'.*model-ops add monitor"): of_workbook(book)
+    add("monitor", settings=book)
+    assert of_workbook(book, {"until": "2026-02-10", "as_of": "2026-02-10"}).metrics

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import polars as pl
 import pytest
-from monitored_log import make, moment, world
+from monitored_log import make, moment, rewrite, world
 from monitored_window import START, report, rescored, window
 
 from model_ops.drift.compare import compare
@@ -112,6 +112,23 @@ def gone_back(root, versions):
     back, out = entries[-2].champion, entries[-1].champion
     with patch.object(ledgers, "_now", lambda: "2026-01-25T00:00:00.000Z"): ledger.append("rollback", after=entries[-1].seq, champion=back, challenger=out, who="t", why="w")
     return settings, back, out
+
+
+def test_clocks_that_disagree_are_said():
+    logged = window(rows=600, seed=2)
+    assert not [n for n in report(logged).notes if "clock" in n]
+    note, = [n for n in report(dataclasses.replace(logged, skew={"rows": 12, "hours": 30.0})).notes if "clock" in n]
+    assert "12 rows" in note and "30.0 hours" in note
+
+
+def test_a_version_that_answers_otherwise_is_rolled_back_from_the_log_on(tmp_path):
+    settings = make(tmp_path / "book", days=40, rows=300, from_day=20, versions=2)
+    rewrite(settings, "log", lambda rows: rows.with_columns(score=pl.when(pl.col("version") == "2").then(1 - pl.col("score")).otherwise("score")))
+    contract = Contract.load(settings.root / "records/contract.json")
+    logged = read(settings, Span.of(40, moment(START, 40), "event", "", contract=contract), told=None)
+    verdict = compare(logged.reference, logged.profile, contract=contract, model=judge(logged.validation, logged.scores, logged.labelled, package=logged.served.digest))
+    health = assess(logged, verdict, mature(logged, Expected()), [], now=NOW, settings=settings)
+    assert (health.conclusion, health.because) == ("roll back", "other answers than its package") and "model-ops rollback 1" in health.todo, health.summary
 
 
 @pytest.mark.parametrize("versions", [2, 3])

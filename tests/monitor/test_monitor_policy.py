@@ -151,7 +151,25 @@ def test_failures_count_and_what_was_cut_off_does_not(book):
     retrained(book, "a", NOW - timedelta(days=1), "cut off")
     assert not choose(book, health()).holds
     retrained(book, "b", NOW - timedelta(days=1), "failed")
-    assert [h.name for h in choose(book, health()).holds] == ["cooldown"]
+    (hold,) = choose(book, health()).holds
+    assert (hold.name, hold.sentence) == ("cooldown", "The last retraining failed 1.0 days ago; the cooldown is 7 days; a person may overrule it: model-ops retrain --force")
+    assert choose(book, health(), who="Ada").retrain
+    retrained(book, "c", NOW - timedelta(hours=13))
+    assert choose(book, health()).holds[0].sentence == "The last retraining ended 0.5 days ago; the cooldown is 7 days."
+
+
+def test_names_keep_their_letters(book):
+    fine, drifted = health("fine", judged(0.0)), health(model=judged(0.0), causes=[("drift that matters", "likely")])
+    drifted.cause("drift that matters").evidence = ["Amount drifted: 31 % of the rows changed."]
+    said = {"Ada": choose(book, fine, who="Ada"), "ada": choose(book, fine, who="ada"), "Amount": choose(book, drifted), "Late.parquet": choose(book, health(), obstacle="Late.parquet is damaged."), "no": choose(book, fine), "the": choose(book, health())}
+    assert {word: choice.summary.partition(": ")[2].split()[0] for word, choice in said.items()} == {word: word for word in said}
+    assert said["Ada"].summary == "Train anew: Ada insists."
+
+
+@pytest.mark.parametrize("beyond", [None, figure(0.02, 0.012)], ids=["of the verdict", "of the health record"])
+def test_a_loss_is_told_with_its_interval(beyond):
+    said = worth(judged(0.02, 0.012), Policy(), Costs(), rows_a_day=1000, seconds=None, beyond=beyond).recoverable
+    assert " show a log loss of 0.02 (0.01 to 0.03) a row beyond what " in said
 
 
 @pytest.mark.parametrize("name, seen, told", [

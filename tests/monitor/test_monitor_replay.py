@@ -286,3 +286,18 @@ def test_a_replay_that_is_stopped_goes_on_counts_every_flight_once_and_says_the_
     assert Ledger(settings.ledger_url).champion().kind == "approve"  # so few flights settle no gate, and somebody has to answer
     assert Story.load(settings.path("records", "replay.json")) == found and settings.path("reports", "replay.html").exists()
     assert replays.replay(tmp_path/"again", told=None, **asked).identity == found.identity
+
+
+def test_alarms_are_those_that_the_rules_would_raise():
+    from model_ops.monitor.policy import Policy
+    from monitored_window import report, window
+    calm, policy = report(window(rows=600, seed=2)), Policy()
+    assert replays.alarms(calm, policy) == []
+    assert replays.alarms(report(window(rows=600, flip=0.4)), policy) == ["ModelPerformanceRealized"]
+    assert "ModelDataQuality" in replays.alarms(report(window(rows=600, nulls=0.4)), policy)
+    old = calm.model_copy(update={"training": calm.training.model_copy(update={"age_days": 400.0})})
+    assert replays.alarms(old, policy) == [], "labels speak for it"
+    silent = report(window(rows=600, share=0.0))
+    aged = silent.model_copy(update={"training": silent.training.model_copy(update={"age_days": 400.0})})
+    assert "ModelStale" in replays.alarms(aged, policy) and "ModelStale" not in replays.alarms(aged, Policy(stale_days=0))
+    assert set(replays.ALARMS) <= {a.name for a in alerts.table_of("parcels", {})}

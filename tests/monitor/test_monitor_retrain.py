@@ -340,7 +340,7 @@ def test_a_look_into_the_past_leaves_the_gauges(book, monkeypatch, now, shown):
     past = datetime(2025, 3, 1, tzinfo=UTC)
     monkeypatch.setattr(pipeline, "run_step", lambda *words, **told: book.look(conclusion="fine", now=past))
     found = loop.look(book.settings, over={"until": "2025-03-01", "as_of": "2025-03-01"}, now=now)
-    assert found.conclusion == "fine" and json.loads((log / "monitor.json").read_text())["conclusion"] == shown and len(book.book.entries("health")) == 1
+    assert found.conclusion == "fine" and json.loads((log / "monitor.json").read_text())["conclusion"] == shown and [e.facts["conclusion"] for e in book.book.entries("health")] == ["retrain", "fine"]
 
 
 def test_a_run_need_not_know_where_alerts_go(tmp_path, monkeypatch):
@@ -391,10 +391,31 @@ def test_a_slip_in_the_file_is_named_before_anything_happens(book, text, error):
 
 def test_without_a_look_or_a_champion_it_says_what_to_do(book, tmp_path):
     (book.root / "records/health.json").unlink()
-    with pytest.raises(DataError, match="health.json"): go(book)
+    for check in (True, False):
+        with pytest.raises(DataError, match=r"^Nobody has looked yet: .*health\.json.* model-ops monitor$"): go(book, check=check)
     health = book.look()
     for file in book.root.glob("ledger.db*"): file.unlink()
     with pytest.raises(LedgerError, match="Nobody is in charge"): go(book, health=health)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[]", b'{"kind": "verdict", "version": 1}', b'{"kind": "health", "version": 1}', b'{"kind": "health", "version": 99}'], ids=repr)
+def test_a_look_that_is_damaged_is_to_be_taken_again(book, body):
+    (book.root / "records/health.json").write_bytes(body)
+    for check in (True, False):
+        with pytest.raises(DataError, match="^The last look cannot be read: .*model-ops monitor$") as e: go(book, check=check)
+        assert "dvc" not in str(e.value) and "model-ops run" not in str(e.value) and book.book.entries() == []
+
+
+def test_a_kind_without_a_line_is_not_an_empty_book(book, monkeypatch):
+    import typer
+    app = typer.Typer()
+    commands.register(app)
+    monkeypatch.chdir(book.root)
+    ask = lambda *words: CliRunner().invoke(app, ["loop", *words]).output
+    assert ask("--kind", "choice").startswith("The book is empty") and ask("--kind", "choice", "--json") == ""
+    book.book.add("health", {"summary": "The model holds.", "conclusion": "fine"})
+    assert ask("--kind", "choice") == "The book has no line of the kind 'choice'.\n" and ask("--kind", "choice", "--json") == ""
+    assert ask("--kind", "health") == ask() != "" and "The model holds." in ask()
 
 
 def test_the_commands(book, monkeypatch):

@@ -191,6 +191,16 @@ def test_a_path_that_would_be_read_otherwise_is_refused(settings):
     with pytest.raises(ParameterError, match="in full"): schedules.cron(settings, program="bin/model-ops")
 
 
+@pytest.mark.parametrize("user", ["me\nExecStartPre=/bin/evil", "me\n", "me you", "-me", "7", "Ada", "%u", "$me", "me$$", "../me", "mé"])
+def test_a_user_that_could_be_more_than_a_name_is_refused(settings, user):
+    with pytest.raises(ParameterError, match="small letters, digits"): schedules.cron(settings, program="/opt/model-ops", user=user)
+
+
+@pytest.mark.parametrize("user", ["me", "_svc", "late-parcels.7", "machine$"])
+def test_a_user_as_systems_name_them_runs_the_service(settings, user):
+    assert f"\nUser={user}\nWorkingDirectory=" in schedules.cron(settings, program="/opt/model-ops", user=user)["late-parcels-monitor.service"]
+
+
 # ---------------------------------------------------------------- beside the files of others
 
 def test_nothing_of_others_is_replaced_or_removed(settings, tmp_path):
