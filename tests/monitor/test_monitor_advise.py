@@ -20,6 +20,8 @@ from model_ops.monitor.schedules import times
 from model_ops.params import read_yaml
 from model_ops.workbook.scaffold import add
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 WIDE = {"log_loss": 0.1, "roc_auc": 0.1}  # margins that the small validation window can tell
 

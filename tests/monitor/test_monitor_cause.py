@@ -19,6 +19,8 @@ from model_ops.monitor.logged import Broken
 from model_ops.monitor.slices import slices
 from model_ops.package.predictor import Prediction
 
+pytestmark = pytest.mark.slow
+
 LATER = pl.col("at") >= moment(START, 10).replace(tzinfo=None)
 BROKE = "2026-01-11"
 

@@ -22,6 +22,8 @@ from model_ops.predictions.delta import LogError, Table, schema
 from model_ops.predictions.labels import add
 from model_ops.predictions.settle import settle
 
+pytestmark = pytest.mark.slow
+
 START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 11, tzinfo=UTC)
 
 

@@ -22,6 +22,8 @@ from model_ops.predictions import labels
 from model_ops.predictions.delta import Table, schema
 from model_ops.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 POLICY = Policy(train="30d", validation="5d", test="5d", current="5d")
 
 

@@ -36,6 +36,8 @@ from model_ops.predictions.labels import add, history, join
 from model_ops.registry import ledger as ledgers
 from model_ops.registry.store import Store
 
+pytestmark = pytest.mark.slow
+
 TASKS = ("binary", "multiclass", "regression")
 
 

@@ -17,6 +17,8 @@ from model_ops.monitor.window import Span
 from model_ops.params import Parameter, check
 from model_ops.predictions import labels
 
+pytestmark = pytest.mark.slow
+
 START, END = date(2026, 1, 1), datetime(2026, 2, 10, tzinfo=UTC)
 
 

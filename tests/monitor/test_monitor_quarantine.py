@@ -14,6 +14,8 @@ from model_ops.errors import DataError
 from model_ops.monitor import damage
 from model_ops.monitor.quarantine import ALPHA, Quarantine, inspect
 
+pytestmark = pytest.mark.slow
+
 DAYS, ROWS = 60, 300
 
 

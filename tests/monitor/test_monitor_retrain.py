@@ -24,6 +24,8 @@ from model_ops.registry.ledger import Ledger
 from model_ops.release.decision import Decision
 from model_ops.workbook import pipeline
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).resolve().parent.parent
 
 

@@ -15,6 +15,8 @@ from model_ops.errors import DataError, ParameterError, PreflightError
 from model_ops.monitor import schedules
 from model_ops.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKFLOWS = REPOSITORY / ".github/workflows"
 SYSTEMD = shutil.which("systemd-analyze")
