@@ -160,6 +160,9 @@ def _claim(name: str, change, figure, expected: bool) -> str:
     x, low, high, was, due = figures(figure.value, figure.low, figure.high, change.reference, figure.value - change.loss.value if surprised else 0.0, spread=figure.high - figure.low)
     title, now, then = metric(name), f"{100*figure.value:.0f}", f"{100*change.reference:.0f}"
     it_is = "it is expected to be" if expected else "it is"
+    if surprised and change.realized is None:  # where something breaks within the window, the figure of the whole has no interval, and the surprise has
+        beyond, promised = figures(abs(change.loss.value), figure.value, spread=change.loss.high - change.loss.low)
+        return f"its {title} is {beyond} {'worse' if change.loss.value > 0 else 'better'} than the {promised} that its scores let expect"
     if surprised: return f"its {title} is {x} ({low} to {high}), and its scores let {due} be expected"
     if name == "roc_auc": return f"it {'is expected to put' if expected else 'puts'} {now} of 100 pairs of cases in the right order (ROC AUC {x}, {low} to {high}), {'as' if now == then else f'and did {then}'} when it was made"
     if name == "accuracy": return f"{it_is} right in {now} of 100 cases (accuracy {x}, {low} to {high}), {'as' if now == then else f'and was in {then}'} when it was made"
