@@ -75,6 +75,7 @@ def test_two_looks_at_once_and_one_that_is_killed(book, tmp_path):
     before = (book.root / "records/health.json").read_bytes(), (book.root / "predictions/monitor.json").read_bytes()
     first = subprocess.Popen([BIN / "model-ops", "monitor", "--clock", "received", "--days", "2"], cwd=book.root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while "cell" not in (line := first.stderr.readline()) and "1/" not in line: assert first.poll() is None
+    os.killpg(first.pid, signal.SIGSTOP)  # in the middle, however slow the second one begins
     second = book.ops("monitor", "--clock", "received", "--days", "2", check=False)
     assert second.returncode and "busy" in second.stderr
     os.killpg(first.pid, signal.SIGKILL)
